@@ -1,1 +1,3 @@
-//! K2.
+//! The engine: configuration, and the wiring and supervision of pipelines.
+
+pub mod config;

@@ -1,0 +1,192 @@
+//! From the merged layers to the typed configuration, or to all that is wrong.
+
+use super::checks;
+use super::layers::{Merged, REQUIRED};
+use super::report::{ConfigError, ConfigErrors, Origin};
+use super::value::{Properties, Secret, Uri, Value};
+use super::{Catalog, CatalogKind, Config, Http, Kafka, Memory, Pipeline, PipelineKind, Registry, Rules};
+use super::{Start, Store, StoreKeys};
+use std::cell::RefCell;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+/// Checks what belongs together and builds.
+pub(super) fn config(merged: Merged) -> Result<Config, ConfigErrors> {
+    let reader = Reader { merged: &merged, errors: RefCell::default() };
+    checks::together(&merged, &mut reader.errors.borrow_mut());
+    let sections = (
+        kafka(&reader),
+        registry(&reader),
+        catalog(&reader),
+        store(&reader),
+        Memory { budget: reader.number("memory.budget") },
+        Http { listen: Some(reader.text("http.listen")).filter(|text| !text.is_empty()) },
+        rules(&reader),
+    );
+    let pipelines = merged.pipelines().map(|name| pipeline(&reader, name)).collect();
+    let late = reader.errors.into_inner();
+    let (entries, mut errors) = merged.into_parts();
+    errors.extend(late);
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors));
+    }
+    let (kafka, registry, catalog, store, memory, http, rules) = sections;
+    Ok(Config { kafka, registry, catalog, store, memory, http, rules, pipelines, entries })
+}
+
+fn kafka(read: &Reader<'_>) -> Kafka {
+    Kafka { brokers: read.text("kafka.brokers"), properties: read.properties("kafka.properties.") }
+}
+
+fn registry(read: &Reader<'_>) -> Registry {
+    Registry {
+        url: read.uri_if_set("registry.url"),
+        folder: read.text("registry.folder"),
+        unknown_id_grace: read.duration("registry.unknown_id_grace"),
+    }
+}
+
+fn catalog(read: &Reader<'_>) -> Catalog {
+    Catalog {
+        name: read.text("catalog.name"),
+        kind: if read.text("catalog.type") == "rest" { CatalogKind::Rest } else { CatalogKind::Sql },
+        uri: read.uri("catalog.uri"),
+        warehouse: read.text("catalog.warehouse"),
+        namespace: read.text("catalog.namespace"),
+        create_tables: read.flag("catalog.create_tables"),
+        request_timeout: read.duration("catalog.request_timeout"),
+        properties: read.properties("catalog.properties."),
+    }
+}
+
+fn store(read: &Reader<'_>) -> Store {
+    let (access_key, secret_key) = (read.text("store.access_key"), read.secret("store.secret_key"));
+    let count = |key: &str| usize::try_from(read.number(key)).unwrap_or(usize::MAX);
+    Store {
+        endpoint: read.uri_if_set("store.endpoint"),
+        region: read.text("store.region"),
+        keys: (!access_key.is_empty()).then_some(StoreKeys { access_key, secret_key }),
+        path_style: read.flag("store.path_style"),
+        max_connections: count("store.max_connections"),
+        max_uploads: count("store.max_uploads"),
+        connect_timeout: read.duration("store.connect_timeout"),
+        request_timeout: read.duration("store.request_timeout"),
+    }
+}
+
+fn rules(read: &Reader<'_>) -> Rules {
+    Rules {
+        max_future: read.duration("rules.max_future"),
+        max_age: read.duration("rules.max_age"),
+        max_record: read.number("rules.max_record"),
+    }
+}
+
+fn pipeline(read: &Reader<'_>, name: &str) -> Pipeline {
+    let own = |key: &str| format!("pipelines.{name}.{key}");
+    // its own block, else the defaults of its kind
+    let settable = |key: &str| {
+        let own = own(key);
+        if read.merged.value(&own).is_some() || read.merged.is_broken(&own) {
+            own
+        } else {
+            format!("defaults.bronze.{key}")
+        }
+    };
+    let lacks: Vec<&str> = REQUIRED
+        .into_iter()
+        .filter(|key| read.merged.value(&own(key)).is_none() && !read.merged.is_broken(&own(key)))
+        .collect();
+    if !lacks.is_empty() {
+        read.errors.borrow_mut().extend(read.merged.incomplete(name, &lacks));
+    }
+    let required = |key: &str| read.merged.text(&own(key)).unwrap_or_default().to_owned();
+    Pipeline {
+        name: name.to_owned(),
+        kind: PipelineKind::Bronze,
+        topic: required("topic"),
+        group: required("group"),
+        table: required("table"),
+        enabled: read.flag(&settable("enabled")),
+        start: if read.text(&settable("start")) == "latest" { Start::Latest } else { Start::Earliest },
+        commit_interval: read.duration(&settable("commit_interval")),
+        rate_limit: NonZeroU64::new(read.number(&settable("rate_limit"))),
+    }
+}
+
+/// Hands out values by type. What is missing is an error, and a blank stands in its place until the errors are told.
+struct Reader<'a> {
+    merged: &'a Merged,
+    errors: RefCell<Vec<ConfigError>>,
+}
+
+impl Reader<'_> {
+    fn get<T: Default>(&self, key: &str, pick: impl Fn(&Value) -> Option<T>) -> T {
+        match self.merged.value(key).and_then(pick) {
+            Some(value) => value,
+            None if self.merged.is_broken(key) => T::default(),
+            None => {
+                let problem = "has no default in config/k2.toml: this is a bug in K2".to_owned();
+                self.errors.borrow_mut().push(ConfigError { origin: Origin::Default(1), key: key.into(), problem });
+                T::default()
+            }
+        }
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.get(key, |value| match value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
+    fn uri(&self, key: &str) -> Uri {
+        self.uri_if_set(key).unwrap_or_else(|| Uri::new(""))
+    }
+
+    fn uri_if_set(&self, key: &str) -> Option<Uri> {
+        self.get(key, |value| match value {
+            Value::Uri(uri) => Some((!uri.expose().is_empty()).then(|| uri.clone())),
+            _ => None,
+        })
+    }
+
+    fn secret(&self, key: &str) -> Secret {
+        let secret = self.get(key, |value| match value {
+            Value::Secret(secret) => Some(Some(secret.clone())),
+            _ => None,
+        });
+        secret.unwrap_or_else(|| Secret::new(""))
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.get(key, |value| match value {
+            Value::Flag(flag) => Some(*flag),
+            _ => None,
+        })
+    }
+
+    fn duration(&self, key: &str) -> Duration {
+        self.get(key, |value| match value {
+            Value::Duration(time) => Some(*time),
+            _ => None,
+        })
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        self.get(key, |value| match value {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        })
+    }
+
+    fn properties(&self, prefix: &str) -> Properties {
+        self.merged
+            .below(prefix)
+            .filter_map(|(name, value)| match value {
+                Value::Text(text) => Some((name.to_owned(), text.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+}
