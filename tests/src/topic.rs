@@ -89,7 +89,9 @@ impl Topic {
     /// What a group has committed, per partition; nothing where it has committed nothing.
     pub fn committed(&self, group: &str) -> BTreeMap<i32, i64> {
         let mut wanted = TopicPartitionList::new();
-        (0..self.partitions).for_each(|p| drop(wanted.add_partition(&self.name, p)));
+        for partition in 0..self.partitions {
+            wanted.add_partition(&self.name, partition);
+        }
         let found = self.client(group).committed_offsets(wanted, Duration::from_secs(20)).unwrap();
         found
             .elements()

@@ -23,7 +23,7 @@ use k2_model::{Error, Result};
 use layers::{Entry, Merged};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -213,7 +213,7 @@ pub struct Pipeline {
     /// A commit at most this often.
     pub commit_interval: Duration,
     /// Records per second and partition; none: off.
-    pub rate_limit: Option<NonZeroU64>,
+    pub rate_limit: Option<NonZeroU32>,
 }
 
 /// The kind of a pipeline.
@@ -303,13 +303,9 @@ impl Config {
 /// Every key with its value and place, secrets hidden.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.entries.iter().try_for_each(|(key, entry)| {
-            let shown = match (&entry.value, key.split_once(".properties.")) {
-                (value::Value::Text(text), Some((_, name))) => format!("{:?}", value::shown_property(name, text)),
-                (value, _) => value.to_string(),
-            };
-            writeln!(f, "{key} = {shown}  # {}", entry.origin.short())
-        })
+        self.entries
+            .iter()
+            .try_for_each(|(key, entry)| writeln!(f, "{key} = {}  # {}", entry.value, entry.origin.short()))
     }
 }
 

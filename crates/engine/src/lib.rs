@@ -1,3 +1,12 @@
-//! The engine: configuration, and the wiring and supervision of pipelines.
+//! The engine: configuration, wiring, the sinks and their supervision.
+//!
+//! [`wiring`] reads like the diagram in ARCHITECTURE.md; it alone makes channels between stages. [`supervisor`] alone
+//! spawns tasks. A pipeline is a source thread (k2-source) and a [`bronze`] sink task with one bounded channel between.
 
+pub mod bronze;
 pub mod config;
+pub mod connect;
+pub mod supervisor;
+pub mod wiring;
+
+mod pending;

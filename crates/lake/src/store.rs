@@ -28,6 +28,7 @@ pub use error::{iceberg_error, is_not_found};
 pub use location::Warehouse;
 pub use storage::{LakeStorage, LakeStorageFactory};
 pub use upload::Upload;
+pub(crate) use vended::relevant as relevant_vended;
 
 use bytes::Bytes;
 use error::{Doing, store_error};

@@ -12,6 +12,9 @@
 //!    columns of one row group (small files: of four).
 
 mod error;
+#[cfg(test)]
+mod fixture;
+pub mod lake_stub;
 mod metadata;
 mod names;
 mod predicate;

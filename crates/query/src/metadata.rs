@@ -60,8 +60,7 @@ impl MetadataSource {
             MetadataTable::Manifests => manifests::manifests(&table, &[])?.schema(),
             MetadataTable::Partitions => partitions::Totals::new(&table)?.finish()?.schema(),
         };
-        let source: Arc<dyn PartitionStream> =
-            Arc::new(Self { table, kind, snapshot, schema: Arc::clone(&schema) });
+        let source: Arc<dyn PartitionStream> = Arc::new(Self { table, kind, snapshot, schema: Arc::clone(&schema) });
         Ok(Arc::new(StreamingTable::try_new(schema, vec![source])?))
     }
 

@@ -197,11 +197,7 @@ fn whole(value: &ScalarValue) -> Option<i128> {
 /// The same number with another scale, if no digit is lost.
 fn rescale(unscaled: i128, from: i64, to: i64) -> Option<i128> {
     let power = 10_i128.checked_pow(u32::try_from((to - from).abs()).ok()?)?;
-    if to >= from {
-        unscaled.checked_mul(power)
-    } else {
-        (unscaled % power == 0).then_some(unscaled / power)
-    }
+    if to >= from { unscaled.checked_mul(power) } else { (unscaled % power == 0).then_some(unscaled / power) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The door: a statement in, a stream of record batches out.
 
 use crate::error::from_datafusion;
+use crate::lake_stub::Catalog;
 use crate::statement::{parse, refusal, resolve_names, table_functions};
 use crate::travel::{AsOf, State};
 use crate::view::{CatalogView, View};
@@ -19,7 +20,6 @@ use datafusion::sql::TableReference;
 use datafusion::sql::sqlparser::ast::Expr;
 use futures::StreamExt;
 use iceberg::spec::NestedFieldRef;
-use k2_lake::catalog::Catalog;
 use k2_model::{Error, Result};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -48,12 +48,7 @@ impl Queries {
     /// Over a catalog, under the name that it shall have in SQL; `namespace` is where a bare table name is looked up.
     /// Joins, sorts and groups of all queries together take at most `memory_limit` bytes, then they spill to the
     /// temporary folder or fail.
-    pub fn open(
-        catalog: Arc<dyn Catalog>,
-        catalog_name: &str,
-        namespace: &str,
-        memory_limit: u64,
-    ) -> Result<Self> {
+    pub fn open(catalog: Arc<dyn Catalog>, catalog_name: &str, namespace: &str, memory_limit: u64) -> Result<Self> {
         let config = SessionConfig::new()
             .with_default_catalog_and_schema(catalog_name, namespace)
             .with_create_default_catalog_and_schema(false)
@@ -118,9 +113,8 @@ impl Queries {
     fn session_over(&self, view: &Arc<View>) -> SessionState {
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(self.catalog_name.clone(), Arc::new(CatalogView(Arc::clone(view))));
-        let mut session = SessionStateBuilder::new_from_existing(self.session.clone())
-            .with_catalog_list(Arc::new(catalogs))
-            .build();
+        let mut session =
+            SessionStateBuilder::new_from_existing(self.session.clone()).with_catalog_list(Arc::new(catalogs)).build();
         // now() is one moment for the whole query
         session.mark_start_execution();
         session

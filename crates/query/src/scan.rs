@@ -75,7 +75,13 @@ impl IcebergScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { table, request, properties: Arc::new(properties), shares: Arc::default(), metrics: ExecutionPlanMetricsSet::new() }
+        Self {
+            table,
+            request,
+            properties: Arc::new(properties),
+            shares: Arc::default(),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 
     fn partitions(&self) -> usize {
@@ -99,12 +105,7 @@ impl IcebergScan {
 }
 
 /// Finds the files and deals them out.
-async fn plan(
-    table: Table,
-    request: Request,
-    columns: Vec<i32>,
-    partitions: usize,
-) -> Result<Vec<Vec<FileScanTask>>> {
+async fn plan(table: Table, request: Request, columns: Vec<i32>, partitions: usize) -> Result<Vec<Vec<FileScanTask>>> {
     let wrong = |e| iceberg_to_datafusion(table.identifier().name(), e);
     let Some(snapshot_id) = request.snapshot_id else { return Ok(vec![Vec::new(); partitions]) };
     let mut scan = table.scan().snapshot_id(snapshot_id).select_empty();
@@ -261,7 +262,6 @@ impl ExecutionPlan for IcebergScan {
         statistics.num_rows = if exact { Precision::Exact(rows) } else { Precision::Inexact(rows) };
         Ok(statistics)
     }
-
 }
 
 impl DisplayAs for IcebergScan {

@@ -189,8 +189,7 @@ impl VisitorMut for Rename {
         if let TableFactor::Table { name, alias: alias @ None, args: None, .. } = factor
             && let Some(resolved) = self.resolved.get(&name.to_string())
         {
-            *alias =
-                Some(TableAlias { explicit: true, name: resolved.alias.clone(), columns: Vec::new(), at: None });
+            *alias = Some(TableAlias { explicit: true, name: resolved.alias.clone(), columns: Vec::new() });
         }
         ControlFlow::Continue(())
     }

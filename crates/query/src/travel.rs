@@ -151,8 +151,30 @@ fn is_word(token: &TokenWithSpan, text: &str) -> bool {
 /// A word that can be a name: quoted, or none of those that stand before or after an expression.
 fn is_name(token: &Token) -> bool {
     const NONE: [&str; 24] = [
-        "SELECT", "DISTINCT", "ALL", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "EXCEPT",
-        "INTERSECT", "INTO", "JOIN", "ON", "AS", "AND", "OR", "NOT", "WHEN", "THEN", "ELSE", "WINDOW", "BY",
+        "SELECT",
+        "DISTINCT",
+        "ALL",
+        "FROM",
+        "WHERE",
+        "GROUP",
+        "ORDER",
+        "HAVING",
+        "LIMIT",
+        "UNION",
+        "EXCEPT",
+        "INTERSECT",
+        "INTO",
+        "JOIN",
+        "ON",
+        "AS",
+        "AND",
+        "OR",
+        "NOT",
+        "WHEN",
+        "THEN",
+        "ELSE",
+        "WINDOW",
+        "BY",
     ];
     match token {
         Token::Word(word) => {

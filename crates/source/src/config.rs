@@ -86,7 +86,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("group.id", "each pipeline has its own fixed `group`"),
     ("group.protocol", "librdkafka is not ready for the new protocol; a rebalance could lose its order"),
     ("group.remote.assignor", "it belongs to the new group protocol, which K2 does not use"),
-    ("partition.assignment.strategy", "partitions move cooperatively; another strategy stops all of them at each rebalance"),
+    (
+        "partition.assignment.strategy",
+        "partitions move cooperatively; another strategy stops all of them at each rebalance",
+    ),
     ("enable.auto.commit", "the table holds the position; an offset that Kafka commits by itself could be ahead of it"),
     ("auto.commit.enable", "the table holds the position; an offset that Kafka commits by itself could be ahead of it"),
     ("auto.commit.interval.ms", "the table holds the position; Kafka commits nothing by itself"),

@@ -192,8 +192,7 @@ impl Rows {
     /// Takes the rows out as one batch and leaves columns of the same size behind.
     pub(crate) fn finish(&mut self) -> Result<RecordBatch> {
         let grown = |n: usize| n + n / 8;
-        let next =
-            Self::with_capacity(grown(self.len()), grown(self.value.data.len()), grown(self.key.data.len()));
+        let next = Self::with_capacity(grown(self.len()), grown(self.value.data.len()), grown(self.key.data.len()));
         let mut done = std::mem::replace(self, next);
         let rows = done.offset.len();
         let headers = match done.headers {

@@ -113,9 +113,8 @@ impl Refusal {
 
 /// Retention has passed a position.
 pub(crate) fn lost(from: i64, to: i64) -> Error {
-    Error::halt(format!("Kafka has deleted records that were not read yet: offsets {from}..{to} are lost")).fix(
-        "restore them into the topic, or accept the gap: `k2 offsets accept-loss`. Longer retention prevents it",
-    )
+    Error::halt(format!("Kafka has deleted records that were not read yet: offsets {from}..{to} are lost"))
+        .fix("restore them into the topic, or accept the gap: `k2 offsets accept-loss`. Longer retention prevents it")
 }
 
 /// The record before a position is not the one that the table was filled with.

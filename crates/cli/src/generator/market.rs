@@ -162,7 +162,7 @@ impl Market {
         }
         // many small trades, few large: the square of a uniform draw, and one in 64 is ten times that
         let uniform = u64::from(u16::from_le_bytes([low, high]));
-        let usual = self.usual_lots * (uniform * uniform >> 12) >> 19;
+        let usual = (self.usual_lots * ((uniform * uniform) >> 12)) >> 19;
         self.lots = (if large < 4 { usual * 10 } else { usual }).max(1);
     }
 

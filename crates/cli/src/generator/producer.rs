@@ -78,7 +78,7 @@ impl Ledger {
         }
     }
 
-    fn acknowledged(&self, partition: i32, offset: i64) {
+    pub(super) fn acknowledged(&self, partition: i32, offset: i64) {
         match usize::try_from(partition).ok().and_then(|p| self.partitions.get(p)) {
             Some(delivered) => {
                 delivered.records.fetch_add(1, Ordering::Relaxed);

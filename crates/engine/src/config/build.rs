@@ -7,7 +7,7 @@ use super::value::{Properties, Secret, Uri, Value};
 use super::{Catalog, CatalogKind, Config, Http, Kafka, Memory, Pipeline, PipelineKind, Registry, Rules};
 use super::{Start, Store, StoreKeys};
 use std::cell::RefCell;
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Checks what belongs together and builds.
@@ -61,14 +61,13 @@ fn catalog(read: &Reader<'_>) -> Catalog {
 
 fn store(read: &Reader<'_>) -> Store {
     let (access_key, secret_key) = (read.text("store.access_key"), read.secret("store.secret_key"));
-    let count = |key: &str| usize::try_from(read.number(key)).unwrap_or(usize::MAX);
     Store {
         endpoint: read.uri_if_set("store.endpoint"),
         region: read.text("store.region"),
         keys: (!access_key.is_empty()).then_some(StoreKeys { access_key, secret_key }),
         path_style: read.flag("store.path_style"),
-        max_connections: count("store.max_connections"),
-        max_uploads: count("store.max_uploads"),
+        max_connections: read.count("store.max_connections"),
+        max_uploads: read.count("store.max_uploads"),
         connect_timeout: read.duration("store.connect_timeout"),
         request_timeout: read.duration("store.request_timeout"),
     }
@@ -110,7 +109,7 @@ fn pipeline(read: &Reader<'_>, name: &str) -> Pipeline {
         enabled: read.flag(&settable("enabled")),
         start: if read.text(&settable("start")) == "latest" { Start::Latest } else { Start::Earliest },
         commit_interval: read.duration(&settable("commit_interval")),
-        rate_limit: NonZeroU64::new(read.number(&settable("rate_limit"))),
+        rate_limit: u32::try_from(read.number(&settable("rate_limit"))).ok().and_then(NonZeroU32::new),
     }
 }
 
@@ -180,11 +179,17 @@ impl Reader<'_> {
         })
     }
 
+    fn count(&self, key: &str) -> usize {
+        // a count is at most a u32
+        usize::try_from(self.number(key)).unwrap_or(usize::MAX)
+    }
+
     fn properties(&self, prefix: &str) -> Properties {
         self.merged
             .below(prefix)
             .filter_map(|(name, value)| match value {
                 Value::Text(text) => Some((name.to_owned(), text.clone())),
+                Value::Secret(secret) => Some((name.to_owned(), secret.expose().to_owned())),
                 _ => None,
             })
             .collect()

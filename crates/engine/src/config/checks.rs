@@ -26,6 +26,11 @@ pub(super) fn identifier(text: &str) -> Checked {
     }
 }
 
+/// A namespace, its levels with dots between them.
+pub(super) fn namespace(text: &str) -> Checked {
+    text.split('.').try_for_each(identifier)
+}
+
 /// The part of a key that names a pipeline.
 pub(super) fn pipeline_name(text: &str) -> Checked {
     identifier(text).map_err(|e| format!("a pipeline's name: {e}"))
@@ -121,6 +126,7 @@ fn scheme(text: &str) -> Option<&str> {
 
 pub(super) fn catalog_uri(text: &str) -> Checked {
     const ALLOWED: &str = "write sqlite:FILE, postgres://USER@HOST/DB or http(s)://HOST";
+    const ESCAPE: &str = "characters such as / @ # in a password are written %2F %40 %23";
     not_empty(text)?;
     match scheme(text) {
         Some("sqlite") => match text.trim_start_matches("sqlite:").trim_start_matches("//") {
@@ -131,7 +137,7 @@ pub(super) fn catalog_uri(text: &str) -> Checked {
             _ => Ok(()),
         },
         Some("postgres" | "postgresql") => {
-            let url = url::Url::parse(text).map_err(|e| format!("is not an address ({e}); {ALLOWED}"))?;
+            let url = url::Url::parse(text).map_err(|e| format!("is not an address ({e}); {ALLOWED}; {ESCAPE}"))?;
             let host =
                 url.host_str().is_some_and(|h| !h.is_empty()) || url.query().is_some_and(|q| q.contains("host="));
             if host { Ok(()) } else { Err(format!("names no host; {ALLOWED}")) }
@@ -142,16 +148,17 @@ pub(super) fn catalog_uri(text: &str) -> Checked {
     }
 }
 
-pub(super) fn warehouse(text: &str) -> Checked {
+/// Where a SQL catalog puts tables. A REST catalog has names of its own for warehouses.
+fn warehouse(text: &str) -> Checked {
     const ALLOWED: &str = "write a folder, file:///FOLDER, s3://BUCKET/…, gs://BUCKET/… or az://CONTAINER/…";
-    not_empty(text)?;
     match scheme(text) {
         None => Ok(()),
         Some("file") if text.trim_start_matches("file:").trim_matches('/').is_empty() => {
             Err(format!("names no folder; {ALLOWED}"))
         }
+        Some("file") if !text.starts_with("file:/") => Err(format!("is not an absolute path; {ALLOWED}")),
         Some("file") => Ok(()),
-        Some("s3" | "gs" | "az") => {
+        Some("s3" | "gs" | "az" | "abfss") => {
             let url = url::Url::parse(text).map_err(|e| format!("is not an address ({e}); {ALLOWED}"))?;
             let bucket = url.host_str().is_some_and(|h| !h.is_empty());
             if bucket { Ok(()) } else { Err(format!("names no bucket; {ALLOWED}")) }
@@ -162,14 +169,17 @@ pub(super) fn warehouse(text: &str) -> Checked {
 }
 
 pub(super) fn kafka_property(name: &str, value: &str) -> Checked {
-    match name {
-        "" => return Err("a property needs a name".into()),
-        "bootstrap.servers" | "metadata.broker.list" => return Err("is set by kafka.brokers".into()),
-        "group.id" => return Err("is set by the pipeline's group".into()),
-        _ => {}
+    if name.is_empty() {
+        return Err("a property needs a name".into());
     }
-    let _ = value; // WIRE
-    Ok(())
+    if let Some(reason) = k2_source::refused_property(name) {
+        return Err(format!("cannot be set: {reason}"));
+    }
+    k2_source::validate_property(name, value).map_err(|e| match std::error::Error::source(&e) {
+        // what and place are those of the key
+        Some(cause) => format!("librdkafka does not take it: {cause}"),
+        None => e.what().to_owned(),
+    })
 }
 
 pub(super) fn catalog_property(name: &str, _: &str) -> Checked {
@@ -184,6 +194,11 @@ pub(super) fn catalog_property(name: &str, _: &str) -> Checked {
 /// What no value can show alone. Says nothing about values that are wrong by themselves.
 pub(super) fn together(merged: &Merged, errors: &mut Vec<ConfigError>) {
     catalog_type_and_uri(merged, errors);
+    if let (Some("sql"), Some(text)) = (merged.text("catalog.type"), merged.text("catalog.warehouse"))
+        && let Err(problem) = warehouse(text)
+    {
+        errors.extend(merged.error("catalog.warehouse", problem));
+    }
     keys_of_the_store(merged, errors);
     pipelines(merged, errors);
 }

@@ -2,7 +2,7 @@
 
 use super::report::nearest;
 use super::schema::Kind;
-use super::value::{Secret, Uri, Value, duration, shown_duration, shown_size, size};
+use super::value::{Secret, Uri, Value, duration, is_secret, shown_duration, shown_size, size};
 use std::time::Duration;
 
 /// A value as its layer has it.
@@ -20,7 +20,7 @@ pub(super) fn wants(kind: &Kind) -> String {
         Kind::Flag => "true or false".into(),
         Kind::Duration(..) => "a duration such as \"10s\"".into(),
         Kind::Size(_) => "a size such as \"64MiB\"".into(),
-        Kind::Count(_) => "a whole number".into(),
+        Kind::Count(..) => "a whole number".into(),
         Kind::Word(words) => format!("one of {}", quoted(words)),
         Kind::Properties(_) => "a table { NAME = \"VALUE\" }".into(),
     }
@@ -36,7 +36,7 @@ pub(super) fn convert(kind: &Kind, name: &str, raw: &Raw<'_>) -> Result<Value, S
     let mistyped = |found: &Toml| Err(format!("wants {}, not {}", wants(kind), article(found.type_name())));
     match (kind, raw) {
         (Kind::Flag, Raw::Toml(Toml::Boolean(flag))) => Ok(Value::Flag(*flag.value())),
-        (Kind::Size(_) | Kind::Count(_), Raw::Toml(Toml::Integer(number))) => {
+        (Kind::Size(_) | Kind::Count(..), Raw::Toml(Toml::Integer(number))) => {
             let number = u64::try_from(*number.value()).map_err(|_| "must not be negative".to_owned())?;
             bounded_number(kind, number)
         }
@@ -49,14 +49,20 @@ pub(super) fn convert(kind: &Kind, name: &str, raw: &Raw<'_>) -> Result<Value, S
                     return Err(format!("wants a text, a number or true/false, not {}", article(other.type_name())));
                 }
             };
-            check(name, &text).map(|()| Value::Text(text))
+            property(*check, name, text)
         }
-        (Kind::Properties(check), Raw::Text(text)) => check(name, text).map(|()| Value::Text((*text).to_owned())),
-        (Kind::Flag | Kind::Count(_), Raw::Toml(other)) => mistyped(other),
+        (Kind::Properties(check), Raw::Text(text)) => property(*check, name, (*text).to_owned()),
+        (Kind::Flag | Kind::Count(..), Raw::Toml(other)) => mistyped(other),
         (_, Raw::Toml(Toml::String(text))) => from_text(kind, text.value()),
         (_, Raw::Toml(other)) => mistyped(other),
         (_, Raw::Text(text)) => from_text(kind, text),
     }
+}
+
+/// A property: a secret where its name says so.
+fn property(check: fn(&str, &str) -> Result<(), String>, name: &str, text: String) -> Result<Value, String> {
+    check(name, &text)?;
+    Ok(if is_secret(name) { Value::Secret(Secret::new(text)) } else { Value::Text(text) })
 }
 
 /// A value from a text: what environment and command line have for everything.
@@ -68,7 +74,7 @@ fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
         Kind::Flag => text.parse().map(Value::Flag).map_err(|_| format!("{text:?} is neither true nor false")),
         Kind::Duration(least, most) => duration(text).and_then(|time| bounded_duration(*least, *most, time)),
         Kind::Size(_) => size(text).and_then(|bytes| bounded_number(kind, bytes)),
-        Kind::Count(_) => {
+        Kind::Count(..) => {
             let number = text.parse().map_err(|_| format!("{text:?} is not a whole number"))?;
             bounded_number(kind, number)
         }
@@ -98,7 +104,8 @@ fn bounded_number(kind: &Kind, number: u64) -> Result<Value, String> {
         Kind::Size(least) if number < *least => {
             Err(format!("{} is less than the least, {}", shown_size(number), shown_size(*least)))
         }
-        Kind::Count(least) if number < *least => Err(format!("{number} is less than the least, {least}")),
+        Kind::Count(least, _) if number < u64::from(*least) => Err(format!("{number} is less than the least, {least}")),
+        Kind::Count(_, most) if number > u64::from(*most) => Err(format!("{number} is more than the most, {most}")),
         _ => Ok(Value::Number(number)),
     }
 }

@@ -21,8 +21,8 @@ pub(super) enum Kind {
     Duration(Duration, Duration),
     /// Bytes, at least so many.
     Size(u64),
-    /// A number, at least so large.
-    Count(u64),
+    /// A number between two bounds, both allowed.
+    Count(u32, u32),
     /// One of these.
     Word(&'static [&'static str]),
     /// A table of free names; the check gets name and value.
@@ -59,8 +59,8 @@ pub(super) static KEYS: &[Key] = &[
     key("catalog.name", Kind::Text(checks::identifier)),
     key("catalog.type", Kind::Word(&["sql", "rest"])),
     key("catalog.uri", Kind::Uri(checks::catalog_uri)),
-    key("catalog.warehouse", Kind::Text(checks::warehouse)),
-    key("catalog.namespace", Kind::Text(checks::identifier)),
+    key("catalog.warehouse", Kind::Text(checks::not_empty)),
+    key("catalog.namespace", Kind::Text(checks::namespace)),
     key("catalog.create_tables", Kind::Flag),
     key("catalog.request_timeout", Kind::Duration(S, HOUR)),
     key("catalog.properties", Kind::Properties(checks::catalog_property)),
@@ -69,8 +69,8 @@ pub(super) static KEYS: &[Key] = &[
     key("store.access_key", Kind::Text(checks::anything)),
     key("store.secret_key", Kind::Secret),
     key("store.path_style", Kind::Flag),
-    key("store.max_connections", Kind::Count(1)),
-    key("store.max_uploads", Kind::Count(1)),
+    key("store.max_connections", Kind::Count(1, 10_000)),
+    key("store.max_uploads", Kind::Count(1, 10_000)),
     key("store.connect_timeout", Kind::Duration(MS, HOUR)),
     key("store.request_timeout", Kind::Duration(S, HOUR)),
     key("memory.budget", Kind::Size(64 << 20)),
@@ -81,7 +81,7 @@ pub(super) static KEYS: &[Key] = &[
     key("defaults.bronze.enabled", Kind::Flag),
     key("defaults.bronze.start", Kind::Word(STARTS)),
     key("defaults.bronze.commit_interval", Kind::Duration(S, HOUR)),
-    key("defaults.bronze.rate_limit", Kind::Count(0)),
+    key("defaults.bronze.rate_limit", Kind::Count(0, u32::MAX)),
     key("pipelines.*.kind", Kind::Text(checks::pipeline_kind)),
     key("pipelines.*.topic", Kind::Text(checks::topic)),
     key("pipelines.*.group", Kind::Text(checks::group)),
@@ -89,7 +89,7 @@ pub(super) static KEYS: &[Key] = &[
     key("pipelines.*.enabled", Kind::Flag),
     key("pipelines.*.start", Kind::Word(STARTS)),
     key("pipelines.*.commit_interval", Kind::Duration(S, HOUR)),
-    key("pipelines.*.rate_limit", Kind::Count(0)),
+    key("pipelines.*.rate_limit", Kind::Count(0, u32::MAX)),
 ];
 
 /// What a path leads to.

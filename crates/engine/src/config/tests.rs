@@ -328,8 +328,8 @@ const GOLDEN: &[Case] = &[
     (
         "",
         &[],
-        &["catalog.namespace=a.b"],
-        &["--set catalog.namespace: \"a.b\" has a '.' in it; letters, digits, `_` and `-` are allowed"],
+        &["catalog.namespace=a/b"],
+        &["--set catalog.namespace: \"a/b\" has a '/' in it; letters, digits, `_` and `-` are allowed"],
     ),
     (
         "",
@@ -358,7 +358,12 @@ const GOLDEN: &[Case] = &[
     ("[store]\naccess_key = \"a\"", &[], &[], &["k2.toml:2:14: store.access_key: needs store.secret_key beside it"]),
     ("", &[], &["store.secret_key=hunter2"], &["--set store.secret_key: needs store.access_key beside it"]),
     ("", &[], &["catalog.properties.uri=x"], &["--set catalog.properties.uri: is set by catalog.uri"]),
-    ("", &[], &["kafka.properties.group.id=x"], &["--set kafka.properties.group.id: is set by the pipeline's group"]),
+    (
+        "",
+        &[],
+        &["kafka.properties.group.id=x"],
+        &["--set kafka.properties.group.id: cannot be set: each pipeline has its own fixed `group`"],
+    ),
     // pipelines
     (
         "[pipelines.bronze-binanc]\nstart = \"latest\"",
@@ -479,7 +484,7 @@ fn secrets_are_never_printed() {
         [registry]
         url = "http://user:hunter2@registry"
         [catalog]
-        uri = "postgres://k2:hun/ter2@host/db?password=hunter2"
+        uri = "postgres://k2:hun%2Fter2@host/db?password=hunter2"
         properties = { credential = "id:hunter2", token = "hunter2", "oauth2-server-uri" = "http://o/token" }
         [store]
         access_key = "AK"
@@ -492,11 +497,13 @@ fn secrets_are_never_printed() {
         assert!(!shown.contains("ter2"), "{shown}");
         assert!(shown.contains("http://o/token"), "{shown}");
     }
+    assert_eq!(Uri::new("postgres://k2:hun/ter2@host/db").to_string(), "postgres://k2:***@host/db");
     // error texts neither
     for (key, value) in [
         ("registry.url", "ftp://u:hunter2@h"),
         ("catalog.uri", "mysql://u:hunter2@h"),
         ("catalog.uri", "postgres://u:hunter2@"),
+        ("catalog.uri", "postgres://u:/hunter2@host"),
         ("store.secret_key", "hunter2"),
     ] {
         let errors = errors("", &[], &[&format!("{key}={value}")]);
@@ -588,7 +595,7 @@ fn the_default_file_has_every_key_and_no_other() {
 }
 
 #[test]
-fn every_key_of_the_default_file_is_commented_or_plain() {
+fn the_default_file_fits_a_terminal() {
     assert!(DEFAULTS.lines().all(|line| line.chars().count() <= 120));
 }
 

@@ -83,17 +83,14 @@ impl FromIterator<(String, String)> for Properties {
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter().map(|(k, v)| (k, shown_property(k, v)))).finish()
+        f.debug_map()
+            .entries(self.iter().map(|(k, v)| (k, if is_secret(k) { HIDDEN.into() } else { redact(v) })))
+            .finish()
     }
 }
 
-/// A property as it may be printed.
-pub(super) fn shown_property(name: &str, value: &str) -> String {
-    if is_secret(name) { HIDDEN.into() } else { redact(value) }
-}
-
 /// Whether a property of this name holds a secret.
-fn is_secret(name: &str) -> bool {
+pub(super) fn is_secret(name: &str) -> bool {
     const MARKS: [&str; 9] =
         ["password", "passphrase", "secret", "token", "credential", "authorization", "jaas", "key.pem", "access.key"];
     let name = name.to_lowercase().replace(['-', '_'], ".");

@@ -134,7 +134,7 @@ pub(super) fn to_iceberg(e: Error) -> iceberg::Error {
     iceberg::Error::new(iceberg::ErrorKind::Unexpected, e.what().to_owned()).with_source(e)
 }
 
-fn find<T: StdError + 'static>(e: &(dyn StdError + 'static)) -> Option<&T> {
+fn find<'a, T: StdError + 'static>(e: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(e);
     while let Some(cause) = next {
         if let Some(found) = cause.downcast_ref::<T>() {

@@ -1,7 +1,7 @@
 //! What a REST catalog says about reaching a table's files: temporary keys, above all.
 
 use super::{Secret, StoreConfig, Stores};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The properties that are looked at.
@@ -17,9 +17,9 @@ const KEYS: [&str; 8] = [
 ];
 
 /// The part of a table's `config` that changes how its files are reached. Empty: nothing does.
-pub(crate) fn relevant<'a>(config: impl IntoIterator<Item = (&'a String, &'a String)>) -> BTreeMap<String, Secret> {
+pub(crate) fn relevant(config: &HashMap<String, String>) -> BTreeMap<String, Secret> {
     let chosen: BTreeMap<_, _> = config
-        .into_iter()
+        .iter()
         .filter(|(key, value)| KEYS.contains(&key.as_str()) && !value.is_empty())
         .map(|(key, value)| (key.clone(), Secret::new(value.clone())))
         .collect();

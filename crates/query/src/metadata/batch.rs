@@ -1,7 +1,8 @@
 //! Small builders that every metadata table needs.
 
 use datafusion::arrow::array::{
-    ArrayRef, Int32Builder, Int64Array, Int64Builder, MapBuilder, MapFieldNames, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, Int32Builder, Int64Array, Int64Builder, MapBuilder, MapFieldNames, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use std::collections::HashMap;
 use std::sync::Arc;

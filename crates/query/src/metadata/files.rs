@@ -3,8 +3,8 @@
 use super::batch::{Column, count_maps, id_text_maps, longs};
 use super::partition::PartitionType;
 use datafusion::arrow::array::{
-    ArrayRef, Int32Array, Int32Builder, Int64Array, Int64Builder, LargeBinaryArray, ListBuilder, RecordBatch, StringArray,
-    StructArray,
+    ArrayRef, Int32Array, Int32Builder, Int64Array, Int64Builder, LargeBinaryArray, ListBuilder, RecordBatch,
+    StringArray, StructArray,
 };
 use datafusion::error::Result;
 use iceberg::spec::{DataFile, Datum, ManifestEntryRef};
@@ -27,11 +27,7 @@ pub(super) fn entries(table: &Table, spec: i32, entries: &[ManifestEntryRef]) ->
         ("status", Arc::new(Int32Array::from_iter_values(status)), false),
         ("snapshot_id", Arc::new(Int64Array::from_iter(entries.iter().map(|e| e.snapshot_id()))), true),
         ("sequence_number", Arc::new(Int64Array::from_iter(entries.iter().map(|e| e.sequence_number()))), true),
-        (
-            "file_sequence_number",
-            Arc::new(Int64Array::from_iter(entries.iter().map(|e| e.file_sequence_number))),
-            true,
-        ),
+        ("file_sequence_number", Arc::new(Int64Array::from_iter(entries.iter().map(|e| e.file_sequence_number))), true),
         ("data_file", Arc::new(files), false),
     ];
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)

@@ -12,12 +12,10 @@ use iceberg::table::Table;
 use std::sync::Arc;
 
 pub(super) fn manifests(table: &Table, rows: &[ManifestFile]) -> Result<RecordBatch> {
-    let ints = |of: &dyn Fn(&ManifestFile) -> i32| -> ArrayRef {
-        Arc::new(Int32Array::from_iter_values(rows.iter().map(of)))
-    };
-    let longs = |of: &dyn Fn(&ManifestFile) -> i64| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(rows.iter().map(of)))
-    };
+    let ints =
+        |of: &dyn Fn(&ManifestFile) -> i32| -> ArrayRef { Arc::new(Int32Array::from_iter_values(rows.iter().map(of))) };
+    let longs =
+        |of: &dyn Fn(&ManifestFile) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(rows.iter().map(of))) };
     // a manifest lists data files or delete files, never both
     let counts = |content: ManifestContentType, of: fn(&ManifestFile) -> Option<u32>| {
         ints(&|m: &ManifestFile| if m.content == content { int(of(m)) } else { 0 })
@@ -65,7 +63,7 @@ fn summaries(table: &Table, rows: &[ManifestFile]) -> Result<ArrayRef> {
     let fields = columns.iter().map(|(name, array, nullable)| Field::new(*name, array.data_type().clone(), *nullable));
     let fields: Fields = fields.collect();
     let values = StructArray::try_new(fields, columns.into_iter().map(|(_, array, _)| array).collect(), None)?;
-    let item = Arc::new(Field::new("item", values.data_type().clone(), false));
+    let item = Arc::new(Field::new_struct("item", values.fields().clone(), false));
     Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(values), None)?))
 }
 
@@ -82,8 +80,5 @@ fn types(table: &Table, spec: i32) -> Vec<PrimitiveType> {
 /// A bound as text; its bytes in hex where its type is unknown.
 fn readable(bytes: &[u8], kind: Option<&PrimitiveType>) -> String {
     let datum = kind.and_then(|kind| Datum::try_from_bytes(bytes, kind.clone()).ok());
-    datum.map_or_else(
-        || bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        |datum| datum.to_human_string(),
-    )
+    datum.map_or_else(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect(), |datum| datum.to_human_string())
 }

@@ -96,8 +96,8 @@ fn primitive_array(kind: &PrimitiveType, values: &[Option<&PrimitiveLiteral>]) -
     }
     let ints = || -> ArrayRef { Arc::new(Int32Array::from_iter(picked!(Int, |v: &i32| *v))) };
     let longs = || -> ArrayRef { Arc::new(Int64Array::from_iter(picked!(Long, |v: &i64| *v))) };
-    let arrow = type_to_arrow_type(&Type::Primitive(kind.clone()))
-        .map_err(|e| crate::error::iceberg_to_datafusion("", e))?;
+    let arrow =
+        type_to_arrow_type(&Type::Primitive(kind.clone())).map_err(|e| crate::error::iceberg_to_datafusion("", e))?;
     let array: ArrayRef = match kind {
         PrimitiveType::Boolean => Arc::new(BooleanArray::from_iter(picked!(Boolean, |v: &bool| *v))),
         PrimitiveType::Int | PrimitiveType::Date => ints(),

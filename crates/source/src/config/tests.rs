@@ -9,9 +9,18 @@ fn settings(properties: &[(&str, &str)]) -> ClientSettings {
 #[test]
 fn what_correctness_rests_on_is_refused_with_a_reason() {
     for key in [
-        "group.id", "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset", "isolation.level", "check.crcs",
-        "partition.assignment.strategy", "group.protocol", "enable.partition.eof", "bootstrap.servers",
-        "queued.max.messages.kbytes", "allow.auto.create.topics",
+        "group.id",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "auto.offset.reset",
+        "isolation.level",
+        "check.crcs",
+        "partition.assignment.strategy",
+        "group.protocol",
+        "enable.partition.eof",
+        "bootstrap.servers",
+        "queued.max.messages.kbytes",
+        "allow.auto.create.topics",
     ] {
         assert!(refused_property(key).is_some_and(|why| !why.is_empty()), "{key}");
         let error = validate_property(key, "x").unwrap_err();
@@ -42,15 +51,25 @@ fn an_unknown_key_or_a_bad_value_is_named() {
 
 #[test]
 fn the_rules_of_reading_win_over_everything() {
-    let mut config = SourceConfig::new("t", "g", settings(&[("session.timeout.ms", "6000"), ("fetch.wait.max.ms", "7")]));
+    let mut config =
+        SourceConfig::new("t", "g", settings(&[("session.timeout.ms", "6000"), ("fetch.wait.max.ms", "7")]));
     config.prefetch_bytes = 8 << 20;
     let all: BTreeMap<_, _> = member_properties(&config).unwrap().into_iter().collect();
     for (key, value) in [
-        ("isolation.level", "read_committed"), ("check.crcs", "true"), ("auto.offset.reset", "error"),
-        ("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("enable.partition.eof", "true"),
-        ("partition.assignment.strategy", "cooperative-sticky"), ("group.protocol", "classic"), ("group.id", "g"),
-        ("socket.timeout.ms", "40000"), ("session.timeout.ms", "6000"), ("fetch.wait.max.ms", "7"),
-        ("queued.max.messages.kbytes", "6144"), ("fetch.max.bytes", "2097152"),
+        ("isolation.level", "read_committed"),
+        ("check.crcs", "true"),
+        ("auto.offset.reset", "error"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("enable.partition.eof", "true"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("group.protocol", "classic"),
+        ("group.id", "g"),
+        ("socket.timeout.ms", "40000"),
+        ("session.timeout.ms", "6000"),
+        ("fetch.wait.max.ms", "7"),
+        ("queued.max.messages.kbytes", "6144"),
+        ("fetch.max.bytes", "2097152"),
     ] {
         assert_eq!(all.get(key).map(String::as_str), Some(value), "{key}");
     }

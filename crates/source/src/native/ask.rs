@@ -288,10 +288,7 @@ fn read_group_offsets(answer: &Answer) -> Result<OffsetsAsked, Failure> {
         if result.is_null() {
             return empty();
         }
-        let groups = all(
-            sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, ptr::addr_of_mut!(count)),
-            count,
-        );
+        let groups = all(sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, ptr::addr_of_mut!(count)), count);
         let Some(group) = groups.first().copied() else { return empty() };
         Failure::peek(sys::rd_kafka_group_result_error(group))?;
         let listed = elements(sys::rd_kafka_group_result_partitions(group));

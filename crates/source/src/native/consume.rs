@@ -108,9 +108,8 @@ impl Batcher {
     ) -> usize {
         let most = most.clamp(1, self.slots.len());
         // SAFETY: the queue is valid and the array has room for `most` pointers.
-        let came = unsafe {
-            sys::rd_kafka_consume_batch_queue(queue.raw, millis(timeout), self.slots.as_mut_ptr(), most)
-        };
+        let came =
+            unsafe { sys::rd_kafka_consume_batch_queue(queue.raw, millis(timeout), self.slots.as_mut_ptr(), most) };
         let came = usize::try_from(came).unwrap_or(0).min(most);
         // each is owned from here on, so a panic in `on` frees the rest
         let messages = Owned(&mut self.slots[..came]);

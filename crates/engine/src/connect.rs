@@ -1,0 +1,71 @@
+//! From configuration to the things it names: stores, catalog, Kafka settings.
+
+use crate::config::{CatalogKind, Config, Pipeline, Start};
+use iceberg::TableIdent;
+use k2_lake::catalog::{self, Catalog, CatalogConfig, Kind};
+use k2_lake::store::{Secret, StoreConfig, Stores};
+use k2_model::{Error, Result};
+use k2_source::{ClientSettings, SourceConfig};
+use std::sync::Arc;
+
+/// The object stores, with the limits of `[store]`.
+pub fn stores(config: &Config) -> Stores {
+    let store = &config.store;
+    Stores::new(StoreConfig {
+        endpoint: store.endpoint.as_ref().map(|u| u.expose().to_owned()),
+        region: store.region.clone(),
+        path_style: store.path_style,
+        access_key: store.keys.as_ref().map(|k| k.access_key.clone()),
+        secret_key: store.keys.as_ref().map(|k| Secret::new(k.secret_key.expose())),
+        session_token: None,
+        max_connections: store.max_connections,
+        max_uploads: store.max_uploads,
+        connect_timeout: store.connect_timeout,
+        request_timeout: store.request_timeout,
+    })
+}
+
+/// The catalog of `[catalog]`.
+pub async fn catalog(config: &Config, stores: &Stores) -> Result<Arc<dyn Catalog>> {
+    let c = &config.catalog;
+    let kind = match c.kind {
+        CatalogKind::Sql => Kind::Sql,
+        CatalogKind::Rest => Kind::Rest,
+    };
+    let wanted = CatalogConfig {
+        kind,
+        name: c.name.clone(),
+        uri: c.uri.expose().to_owned(),
+        warehouse: c.warehouse.clone(),
+        properties: c.properties.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        request_timeout: c.request_timeout,
+    };
+    catalog::connect(&wanted, stores).await.map_err(|e| e.at(format!("catalog.uri ({})", config.origin("catalog.uri"))))
+}
+
+/// How to reach Kafka.
+pub fn kafka(config: &Config) -> ClientSettings {
+    ClientSettings {
+        brokers: config.kafka.brokers.clone(),
+        properties: config.kafka.properties.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+    }
+}
+
+/// What the source of a pipeline is told. `prefetch`: bytes that librdkafka may hold for it.
+pub fn source(config: &Config, pipeline: &Pipeline, prefetch: u64, until_caught_up: bool) -> SourceConfig {
+    let mut source = SourceConfig::new(pipeline.topic.clone(), pipeline.group.clone(), kafka(config));
+    source.start = match pipeline.start {
+        Start::Earliest => k2_source::Start::Earliest,
+        Start::Latest => k2_source::Start::Latest,
+    };
+    source.prefetch_bytes = prefetch;
+    source.rate_limit = pipeline.rate_limit.map(std::num::NonZero::get);
+    source.until_caught_up = until_caught_up;
+    source
+}
+
+/// The full name of a pipeline's table.
+pub fn ident(config: &Config, table: &str) -> Result<TableIdent> {
+    TableIdent::from_strs(config.catalog.namespace.split('.').chain([table]))
+        .map_err(|e| Error::config("the table's name is not one").caused_by(e).at(table.to_owned()))
+}
