@@ -62,7 +62,7 @@ def main(database, name, namespace, folder):
         table = catalog.load_table(identifier)
         write(folder / f"{identifier[-1]}.pyiceberg.jsonl", table.scan().to_arrow().to_pylist())
         scan = connection.execute("SELECT * FROM iceberg_scan(?)", [table.metadata_location])
-        write(folder / f"{identifier[-1]}.duckdb.jsonl", scan.fetch_arrow_table().to_pylist())
+        write(folder / f"{identifier[-1]}.duckdb.jsonl", scan.to_arrow_table().to_pylist())
         print(identifier[-1])
 
 

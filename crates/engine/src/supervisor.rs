@@ -37,11 +37,18 @@ impl std::fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// A set of named tasks that live and end together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Supervisor {
     tasks: JoinSet<Result<()>>,
     names: HashMap<Id, String>,
     stop: CancellationToken,
+    drain: Duration,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self { tasks: JoinSet::new(), names: HashMap::new(), stop: CancellationToken::new(), drain: DRAIN }
+    }
 }
 
 impl Supervisor {
@@ -65,7 +72,7 @@ impl Supervisor {
             let ended = tokio::select! {
                 ended = self.tasks.join_next_with_id() => ended,
                 () = self.stop.cancelled(), if deadline.is_none() => {
-                    deadline = Some(tokio::time::Instant::now() + DRAIN);
+                    deadline = Some(tokio::time::Instant::now() + self.drain);
                     continue;
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => break,

@@ -14,7 +14,6 @@
 mod error;
 #[cfg(test)]
 mod fixture;
-pub mod lake_stub;
 mod metadata;
 mod names;
 mod predicate;

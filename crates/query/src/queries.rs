@@ -1,7 +1,7 @@
 //! The door: a statement in, a stream of record batches out.
 
 use crate::error::from_datafusion;
-use crate::lake_stub::Catalog;
+use k2_lake::catalog::Catalog;
 use crate::statement::{parse, refusal, resolve_names, table_functions};
 use crate::travel::{AsOf, State};
 use crate::view::{CatalogView, View};
@@ -90,9 +90,7 @@ impl Queries {
 
     /// The tables that a bare name reaches.
     pub async fn tables(&self) -> Result<Vec<String>> {
-        let mut tables = self.catalog.tables(&self.namespace).await?;
-        tables.sort();
-        Ok(tables)
+        self.catalog.tables(&self.namespace).await
     }
 
     /// The columns of a table of the default namespace.

@@ -2,7 +2,7 @@
 //! the query ends. The next query reads everything afresh; nothing is kept between them.
 
 use crate::error::to_datafusion;
-use crate::lake_stub::Catalog;
+use k2_lake::catalog::Catalog;
 use crate::metadata::MetadataSource;
 use crate::names::Target;
 use crate::table::DataTable;
@@ -57,9 +57,10 @@ impl View {
         &self.namespace
     }
 
-    /// The catalog's name for a table.
+    /// The catalog's name for a table. A namespace in levels is one quoted part: `"a.b".t`.
     pub(crate) fn ident(&self, namespace: &str, table: &str) -> TableIdent {
-        TableIdent::new(NamespaceIdent::new(namespace.to_owned()), table.to_owned())
+        let levels = NamespaceIdent::from_strs(namespace.split('.'));
+        TableIdent::new(levels.unwrap_or_else(|_| NamespaceIdent::new(namespace.to_owned())), table.to_owned())
     }
 
     /// The table as it was when the query first asked for it.
@@ -99,7 +100,7 @@ impl View {
     /// The id of the snapshot that was asked for.
     pub(crate) async fn snapshot(&self, ident: &TableIdent, state: &State) -> Result<i64> {
         let Some(table) = self.table(ident).await? else {
-            return Err(self.missing(&ident.namespace().to_url_string(), ident.name()).await);
+            return Err(self.missing(&ident.namespace().join("."), ident.name()).await);
         };
         match state {
             State::Snapshot(id) => snapshot_of(&table, *id).map(|s| s.snapshot_id()),

@@ -131,8 +131,7 @@ impl Table {
 
     /// The property as a reader at this address sees it.
     async fn value(&self, uri: &str) -> Option<u32> {
-        let table: Value =
-            self.client.get(format!("{uri}{}", self.path)).send().await.unwrap().json().await.unwrap();
+        let table: Value = self.client.get(format!("{uri}{}", self.path)).send().await.unwrap().json().await.unwrap();
         table["metadata"]["properties"]["x"].as_str().map(|x| x.parse().unwrap())
     }
 }

@@ -503,7 +503,7 @@ fn secrets_are_never_printed() {
         ("registry.url", "ftp://u:hunter2@h"),
         ("catalog.uri", "mysql://u:hunter2@h"),
         ("catalog.uri", "postgres://u:hunter2@"),
-        ("catalog.uri", "postgres://u:/hunter2@host"),
+        ("catalog.uri", "postgres://u:p/hunter2@host"),
         ("store.secret_key", "hunter2"),
     ] {
         let errors = errors("", &[], &[&format!("{key}={value}")]);
