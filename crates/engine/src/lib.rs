@@ -4,6 +4,7 @@
 //! spawns tasks. A pipeline is a source thread (k2-source) and a [`bronze`] sink task with one bounded channel between.
 
 pub mod bronze;
+pub mod check;
 pub mod config;
 pub mod connect;
 pub mod supervisor;

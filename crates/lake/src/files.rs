@@ -15,7 +15,7 @@ use crate::bounds::metrics;
 use crate::contract::property;
 use crate::store::{Stores, Upload};
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, Literal, PartitionKey, PrimitiveType, Struct,
@@ -60,7 +60,7 @@ impl TableWriter {
     pub fn new(table: &TableMetadataRef, stores: &Stores, columns: &[&str]) -> Result<Self> {
         let full = schema_to_arrow_schema(table.current_schema()).map_err(schema_error)?;
         let fields: Vec<Field> =
-            columns.iter().map(|c| full.field_with_name(c).cloned()).collect::<Result<_, _>>().map_err(schema_error)?;
+            columns.iter().map(|c| full.field_with_name(c).map(narrow)).collect::<Result<_, _>>().map_err(schema_error)?;
         let schema = Arc::new(ArrowSchema::new(fields));
         Ok(Self {
             properties: writer_properties(table, &schema)?,
@@ -200,6 +200,17 @@ impl OpenFile {
     }
 }
 
+/// iceberg maps binary to Arrow's large form; a batch never has 2 GiB of it, and the file is the same.
+fn narrow(field: &Field) -> Field {
+    let kind = match field.data_type() {
+        DataType::LargeBinary => DataType::Binary,
+        DataType::List(element) => DataType::List(Arc::new(narrow(element))),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| narrow(f)).collect()),
+        other => other.clone(),
+    };
+    field.clone().with_data_type(kind)
+}
+
 fn encode_error(e: parquet::errors::ParquetError, location: &str) -> Error {
     Error::unknown("cannot encode a Parquet file").caused_by(e).at(location.to_owned())
 }
@@ -210,7 +221,6 @@ fn schema_error(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error
 
 /// Parquet settings from the table's properties (Iceberg's names), and encodings by what a column holds.
 fn writer_properties(table: &TableMetadata, schema: &ArrowSchema) -> Result<WriterProperties> {
-    use arrow::datatypes::DataType;
     let p = table.properties();
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("k2 ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -226,7 +236,7 @@ fn writer_properties(table: &TableMetadata, schema: &ArrowSchema) -> Result<Writ
         let column = ColumnPath::from(field.name().as_str());
         builder = match field.data_type() {
             // opaque bytes: no order that anybody asks for, no repetition worth a dictionary
-            DataType::Binary | DataType::LargeBinary if field.name() == "raw_bytes" || field.name() == "raw_record" => builder
+            DataType::Binary if field.name() == "raw_bytes" || field.name() == "raw_record" => builder
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_statistics_enabled(column, EnabledStatistics::None),
             DataType::Int64 | DataType::Timestamp(..) => builder

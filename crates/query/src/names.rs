@@ -77,12 +77,6 @@ pub(crate) struct Target {
 const AT: &str = "$at_";
 
 impl Target {
-    /// A table as it is now.
-    #[cfg(test)]
-    pub(crate) fn live(table: impl Into<String>) -> Self {
-        Self { table: table.into(), metadata: None, snapshot: None }
-    }
-
     /// Reads an identifier. What is none of ours is a table's plain name: a `$` may be part of it.
     pub(crate) fn parse(name: &str) -> Self {
         let (rest, snapshot) = match name.rsplit_once(AT) {

@@ -131,6 +131,7 @@ mod tests {
 
     #[test]
     fn verdicts() {
+        const BAD_MSG: i32 = rdkafka_sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__BAD_MSG as i32;
         let judged = |code, partition, connected| judge(&Failure::new(code, ""), partition, connected);
         for (code, partition, connected, verdict) in [
             (code::TRANSPORT, false, true, Verdict::Transient),
@@ -140,7 +141,7 @@ mod tests {
             (code::OFFSET_OUT_OF_RANGE, true, true, Verdict::Replace),
             (code::LOG_TRUNCATION, true, true, Verdict::Replace),
             // librdkafka skips a batch whose CRC is wrong
-            (code::BAD_MSG, true, true, Verdict::Replace),
+            (BAD_MSG, true, true, Verdict::Replace),
             (code::UNKNOWN_TOPIC_OR_PART, false, true, Verdict::Missing),
             (code::TOPIC_AUTHORIZATION_FAILED, true, true, Verdict::Config),
             (code::GROUP_AUTHORIZATION_FAILED, false, false, Verdict::Config),

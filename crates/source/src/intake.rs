@@ -139,9 +139,7 @@ impl Intake {
         let Some(identity) = &self.identity else { return Ok(()) };
         let spans = self.readings.take_spans(&self.rows);
         let (rows, bytes) = (self.rows.len(), self.rows.bytes());
-        if rows > 0 {
-            self.record_bytes = bytes / rows;
-        }
+        self.record_bytes = bytes.checked_div(rows).unwrap_or(self.record_bytes);
         let records = self.rows.finish()?;
         self.stats.records.fetch_add(rows as u64, Ordering::Relaxed);
         self.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);

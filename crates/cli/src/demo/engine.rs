@@ -60,9 +60,11 @@ impl Engine {
     }
 
     fn open_log(&self) -> Result<File> {
-        OpenOptions::new().create(true).append(true).open(&self.log).map_err(|e| {
-            failed("cannot write the engine's log", e).at(self.log.display().to_string())
-        })
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(|e| failed("cannot write the engine's log", e).at(self.log.display().to_string()))
     }
 
     /// Its process id, while it runs.

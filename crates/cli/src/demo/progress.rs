@@ -75,12 +75,19 @@ impl Tables {
     /// Reads the configuration; the catalog is opened once the engine has made it.
     pub(super) fn new(folder: &Folder, parts: &[Part]) -> Result<Self> {
         let path = folder.config();
-        let text = std::fs::read_to_string(&path).map_err(|e| super::failed("cannot read the demo's configuration", e))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|e| super::failed("cannot read the demo's configuration", e))?;
         // the file alone: what the environment says is for the user's own K2
         let sources = Sources { file: Some((path.display().to_string(), text)), ..Sources::default() };
         let config = Config::load(&sources).map_err(Error::from)?;
         let stores = connect::stores(&config);
-        Ok(Self { config, stores, catalog: None, last: BTreeMap::new(), names: parts.iter().map(|p| p.table).collect() })
+        Ok(Self {
+            config,
+            stores,
+            catalog: None,
+            last: BTreeMap::new(),
+            names: parts.iter().map(|p| p.table).collect(),
+        })
     }
 
     /// The state of a table as it is now; as it was last seen if it cannot be read just now.
@@ -97,7 +104,8 @@ impl Tables {
     pub(super) async fn metadata_locations(&mut self) -> Result<Vec<String>> {
         let mut locations = Vec::new();
         for name in self.names.clone() {
-            let table = self.load(name).await?.ok_or_else(|| Error::unknown("the table is not in the catalog").at(name))?;
+            let table =
+                self.load(name).await?.ok_or_else(|| Error::unknown("the table is not in the catalog").at(name))?;
             locations.push(table.metadata_location_result().map_err(|e| super::failed("no metadata", e))?.to_owned());
         }
         Ok(locations)

@@ -3,11 +3,11 @@
 //! The ledger is the oracle of `k2 demo`: it knows nothing of tables and of K2's offsets.
 
 use k2_model::{Error, Result};
+use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::ClientContext;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn acknowledged(&self, partition: i32, offset: i64) {
+    pub(crate) fn acknowledged(&self, partition: i32, offset: i64) {
         match usize::try_from(partition).ok().and_then(|p| self.partitions.get(p)) {
             Some(delivered) => {
                 delivered.records.fetch_add(1, Ordering::Relaxed);

@@ -11,7 +11,7 @@ mod wire;
 use super::{Catalog, CatalogConfig, CommitFailure, namespace_ident, requirements, without_secrets};
 use crate::store::{Secret, Stores, iceberg_error, relevant_vended};
 use async_trait::async_trait;
-use http::{Answer, Http, Method, Sent};
+use http::{Answer, Http, Method, Outcome};
 use iceberg::table::Table;
 use iceberg::{Runtime, TableCreation, TableIdent, TableUpdate};
 use k2_model::{Class, Error, Result};
@@ -214,9 +214,9 @@ impl Catalog for RestCatalog {
         let url = url.map_err(CommitFailure::Refused)?;
         let request = CommitTable { identifier: ident, requirements: requirements(base), updates };
         let answer = match self.http.send(Method::POST, url, &[], Some(&request)).await {
-            Sent::Answered(answer) => answer,
-            Sent::NotSent(e) => return Err(CommitFailure::NotApplied(at(e))),
-            Sent::Unclear(e) => return Err(CommitFailure::Unknown(at(e))),
+            Outcome::Answered(answer) => answer,
+            Outcome::NotSent(e) => return Err(CommitFailure::NotApplied(at(e))),
+            Outcome::Unclear(e) => return Err(CommitFailure::Unknown(at(e))),
         };
         if !answer.is_success() {
             return Err(commit_failure(answer, at));

@@ -28,7 +28,8 @@ fn plan(offset: i64, next: i64, verify: Option<Fingerprint>, leader_epoch: Optio
 fn the_truth_table() {
     let log = Log { low: 10, end: 20 };
     let id = Some("id");
-    let cases: Vec<(&str, Start, Option<&str>, StartAt, Result<Plan, Refusal>)> = vec![
+    type Case = (&'static str, Start, Option<&'static str>, StartAt, Result<Plan, Refusal>);
+    let cases: Vec<Case> = vec![
         ("no position, earliest", Start::Earliest, id, StartAt::Unset, plan(10, 10, None, None)),
         ("no position, latest", Start::Latest, id, StartAt::Unset, plan(20, 20, None, None)),
         (

@@ -35,7 +35,7 @@ pub(super) struct Http {
 }
 
 /// What is known about a request.
-pub(super) enum Sent {
+pub(super) enum Outcome {
     /// There is an answer.
     Answered(Answer),
     /// It never left this process.
@@ -44,7 +44,7 @@ pub(super) enum Sent {
     Unclear(Error),
 }
 
-impl Sent {
+impl Outcome {
     /// For requests where an unclear end is an error like others, of [`Class::Unknown`].
     pub(super) fn into_answer(self) -> Result<Answer> {
         match self {
@@ -118,8 +118,8 @@ impl Http {
             attempt += 1;
             let sent = self.send::<()>(Method::GET, url.clone(), headers, None).await;
             let may_help = match &sent {
-                Sent::Answered(answer) => answer.token_renewed || answer.is_passing(),
-                Sent::NotSent(e) | Sent::Unclear(e) => e.class() != Class::Config,
+                Outcome::Answered(answer) => answer.token_renewed || answer.is_passing(),
+                Outcome::NotSent(e) | Outcome::Unclear(e) => e.class() != Class::Config,
             };
             if attempt == READ_ATTEMPTS || !may_help {
                 // a read that failed has changed nothing
@@ -139,10 +139,10 @@ impl Http {
         url: Url,
         headers: &[(&str, &str)],
         body: Option<&B>,
-    ) -> Sent {
+    ) -> Outcome {
         let bearer = match self.tokens.current(&self.client).await {
             Ok(bearer) => bearer,
-            Err(e) => return Sent::NotSent(e),
+            Err(e) => return Outcome::NotSent(e),
         };
         let mut request = self.client.request(method, url.clone());
         for (name, value) in headers {
@@ -170,21 +170,21 @@ impl Http {
         };
         let refused = matches!(status.as_u16(), 401 | 419);
         let token_renewed = refused && self.tokens.refused(bearer.as_ref()).await;
-        Sent::Answered(Answer { status: status.as_u16(), token_renewed, redirect, body })
+        Outcome::Answered(Answer { status: status.as_u16(), token_renewed, redirect, body })
     }
 }
 
-fn failed(e: reqwest::Error, url: &Url) -> Sent {
+fn failed(e: reqwest::Error, url: &Url) -> Outcome {
     let (not_sent, timeout) = (e.is_connect() || e.is_builder(), e.is_timeout());
     let at = super::without_secrets(url.as_str());
     // the URL is told as the place, without its parameters
     let e = e.without_url();
     if not_sent {
         let error = Error::retry("the catalog cannot be reached").at(at).caused_by(e);
-        return Sent::NotSent(error.fix("check catalog.uri and that the catalog is running"));
+        return Outcome::NotSent(error.fix("check catalog.uri and that the catalog is running"));
     }
     let what = if timeout { "the catalog did not answer in time" } else { "the connection to the catalog broke" };
-    Sent::Unclear(Error::unknown(what).at(at).caused_by(e))
+    Outcome::Unclear(Error::unknown(what).at(at).caused_by(e))
 }
 
 impl Answer {

@@ -122,9 +122,8 @@ impl ClientCredential {
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
             .body(body);
-        let failed = |e: reqwest::Error| {
-            at(Error::retry("cannot get a token for the catalog").caused_by(e.without_url()))
-        };
+        let failed =
+            |e: reqwest::Error| at(Error::retry("cannot get a token for the catalog").caused_by(e.without_url()));
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         let text = answer.bytes().await.map_err(failed)?;

@@ -211,7 +211,10 @@ impl Database {
 
     async fn texts(&self, query: &str, values: &[&str]) -> Result<Vec<String>, Fault> {
         let rows = self.bounded(bind(query, values).fetch_all(&self.pool)).await?;
-        rows.iter().map(|row: &AnyRow| Ok(row.try_get::<Option<String>, _>(0)?.unwrap_or_default())).collect::<Result<_, sqlx::Error>>().map_err(Fault::of)
+        rows.iter()
+            .map(|row: &AnyRow| Ok(row.try_get::<Option<String>, _>(0)?.unwrap_or_default()))
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(Fault::of)
     }
 
     async fn execute(&self, statement: &str, values: &[&str]) -> Result<u64, Fault> {

@@ -33,9 +33,9 @@ impl Fault {
         if database.is_unique_violation() {
             return Self::Duplicate(e);
         }
-        let code = database.code().unwrap_or_default();
+        let code = database.code().unwrap_or_default().into_owned();
         // SQLSTATE has five characters, SQLite's (extended) result codes are numbers with fewer
-        if code.len() == 5 { Self::of_sqlstate(&code.into_owned(), e) } else { Self::of_sqlite(code.parse().ok(), e) }
+        if code.len() == 5 { Self::of_sqlstate(&code, e) } else { Self::of_sqlite(code.parse().ok(), e) }
     }
 
     fn of_sqlite(code: Option<u32>, e: sqlx::Error) -> Self {
@@ -51,7 +51,7 @@ impl Fault {
     }
 
     fn of_sqlstate(code: &str, e: sqlx::Error) -> Self {
-        match &code[..2] {
+        match code.get(..2).unwrap_or_default() {
             // serialisation failures, resources, locks: rolled back
             "40" if code != "40003" => Self::NotApplied(e),
             "53" | "55" => Self::NotApplied(e),

@@ -1,0 +1,56 @@
+# K2. The two commands of the README are `make demo` and `make test`; the rest is for who works on it.
+#
+# One build of the dependencies serves them all: cargo resolves features over the packages that are selected, so every
+# command selects the whole workspace.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The target folder is the user's, not the checkout's: a second clone builds warm.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/k2
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+K2 = $(CARGO_TARGET_DIR)/debug/k2
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# cargo options, such as --offline, and arguments of the demo or of the test binaries
+CARGO_FLAGS ?= --locked
+ARGS ?=
+
+SERVICES := kafka s3 rest-catalog postgres
+
+.PHONY: help
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build-tools ## everything in one: a broker, trades, k2 killed on the way, the proof (ARGS="--seconds 30")
+	@cargo build $(CARGO_FLAGS) --workspace --bin k2
+	@$(K2) demo $(ARGS)
+
+.PHONY: test
+test: test-tools ## all tests, on real servers that it fetches and starts itself (ARGS="name of a test")
+	cargo build $(CARGO_FLAGS) --workspace --bin k2
+	cargo test $(CARGO_FLAGS) --workspace --no-run
+	tests/services/with $(SERVICES) -- cargo test $(CARGO_FLAGS) --workspace --no-fail-fast $(ARGS)
+
+.PHONY: lint
+lint: build-tools ## formatting, clippy and the documentation, warnings denied
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps --document-private-items
+
+.PHONY: build
+build: build-tools ## the binary as it is shipped: optimised, in the release folder of the target folder
+	cargo build $(CARGO_FLAGS) --workspace --bin k2 --release
+	@echo "built $(CARGO_TARGET_DIR)/release/k2"
+
+.PHONY: clean
+clean: ## drops what was built (the downloads of the test services stay)
+	cargo clean
+
+.PHONY: build-tools test-tools
+build-tools:
+	@tests/services/install build
+test-tools:
+	@tests/services/install test

@@ -1,0 +1,51 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use super::*;
+use k2_engine::config::{Config, Sources};
+
+fn scratch(name: &str) -> PathBuf {
+    let base = std::env::temp_dir().join(format!("k2-demo-{name}-{}", uuid::Uuid::new_v4()));
+    fs::create_dir_all(&base).unwrap();
+    base
+}
+
+#[test]
+fn every_run_has_a_new_folder_and_leaves_all_others_alone() {
+    let base = scratch("runs");
+    fs::write(base.join("mine.txt"), "keep").unwrap();
+    let first = Folder::create(&base).unwrap();
+    fs::write(first.config(), "first").unwrap();
+    let second = Folder::create(&base).unwrap();
+    assert_eq!(first.shown(), base.join("run-1"));
+    assert_eq!(second.shown(), base.join("run-2"));
+    assert_eq!(fs::read_to_string(first.config()).unwrap(), "first");
+    assert_eq!(fs::read_to_string(base.join("mine.txt")).unwrap(), "keep");
+    fs::remove_dir_all(base).unwrap();
+}
+
+#[test]
+fn a_file_in_the_way_is_named() {
+    let base = scratch("file");
+    let file = base.join("taken");
+    fs::write(&file, "").unwrap();
+    let error = Folder::create(&file).unwrap_err();
+    assert_eq!(error.class(), k2_model::Class::Config);
+    assert!(error.to_string().contains("taken") && error.to_string().contains("--dir"), "{error}");
+    fs::remove_dir_all(base).unwrap();
+}
+
+#[test]
+fn the_configuration_is_one_that_the_engine_takes() {
+    let base = scratch("with \"quotes\" and blanks");
+    let folder = Folder::create(&base).unwrap();
+    folder.write_config("127.0.0.1:9092").unwrap();
+    let text = fs::read_to_string(folder.config()).unwrap();
+    let config = Config::load(&Sources { file: Some(("k2.toml".into(), text)), ..Sources::default() }).unwrap();
+    assert_eq!(config.kafka.brokers, "127.0.0.1:9092");
+    assert_eq!(config.catalog.warehouse, folder.warehouse().display().to_string());
+    for (part, pipeline) in super::super::PARTS.iter().zip(config.enabled()) {
+        assert_eq!((part.topic, part.group, part.table), (&*pipeline.topic, &*pipeline.group, &*pipeline.table));
+        assert_eq!(pipeline.commit_interval, std::time::Duration::from_secs(1));
+    }
+    fs::remove_dir_all(base).unwrap();
+}

@@ -1,0 +1,191 @@
+//! The end of the demo: what `k2 verify` finds, a query through `k2 sql`, the broker's receipts against the tables, and how
+//! to read the tables with something that is not K2.
+
+use super::engine::Engine;
+use super::folder::Folder;
+use super::screen::{Look, Screen, grouped};
+use super::{Part, failed};
+use crate::generator::producer::Ledger;
+use k2_model::{Error, Result};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::process::{ExitCode, Output};
+use std::sync::Arc;
+
+/// Exit code of a check that found something.
+const FOUND: u8 = 4;
+
+/// One partition, as the table has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+struct Counted {
+    kafka_partition: u16,
+    row_count: u64,
+    different: u64,
+    first_offset: i64,
+    last_offset: i64,
+}
+
+/// Prints everything; the exit code says whether the tables hold exactly what the broker acknowledged.
+pub(super) async fn print(
+    screen: &mut Screen,
+    folder: &Folder,
+    engine: &Engine,
+    ledgers: &[(Part, Arc<Ledger>)],
+    metadata: &[String],
+) -> Result<ExitCode> {
+    let verified = verify(screen, engine).await?;
+    query(screen, engine, ledgers).await?;
+    let equal = receipts(screen, engine, ledgers).await?;
+    let good = verified && equal;
+    let verdict = if good {
+        screen.styled("Nothing lost, nothing doubled.", Look::Good)
+    } else {
+        screen.styled("The tables do not hold what the broker acknowledged.", Look::Bad)
+    };
+    screen.line(&format!("\n{verdict}"));
+    how_to_read(screen, folder, ledgers, metadata);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
+}
+
+/// `k2 verify`, byte for byte against what the broker still has.
+async fn verify(screen: &mut Screen, engine: &Engine) -> Result<bool> {
+    heading(screen, "k2 verify --kafka");
+    let output = engine.tool(&["verify", "--kafka"]).await?;
+    show(screen, &output);
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(code) if code == i32::from(FOUND) => Ok(false),
+        _ => Err(Error::unknown(format!("k2 verify has failed ({})", output.status))),
+    }
+}
+
+async fn query(screen: &mut Screen, engine: &Engine, ledgers: &[(Part, Arc<Ledger>)]) -> Result<()> {
+    let of_one = |(part, _): &(Part, Arc<Ledger>)| {
+        format!(
+            "SELECT '{}' AS exchange, COUNT(*) AS row_count, COUNT(DISTINCT key) AS symbols, \
+             MAX(kafka_timestamp) AS newest FROM market_data.{}",
+            part.exchange.name(),
+            part.table
+        )
+    };
+    let sql = ledgers.iter().map(of_one).collect::<Vec<_>>().join("\nUNION ALL\n");
+    heading(screen, &format!("k2 sql \"{sql}\""));
+    let output = engine.tool(&["sql", &sql]).await?;
+    show(screen, &output);
+    succeeded("k2 sql", &output)
+}
+
+/// Every partition's rows against what the broker acknowledged. K2's own offsets play no part in it.
+async fn receipts(screen: &mut Screen, engine: &Engine, ledgers: &[(Part, Arc<Ledger>)]) -> Result<bool> {
+    heading(screen, "the broker's receipts against the tables");
+    let mut all_equal = true;
+    for (part, ledger) in ledgers {
+        let sql = format!(
+            "SELECT \"partition\" AS kafka_partition, COUNT(*) AS row_count, COUNT(DISTINCT \"offset\") AS different, \
+             MIN(\"offset\") AS first_offset, MAX(\"offset\") AS last_offset FROM market_data.{} GROUP BY \"partition\"",
+            part.table
+        );
+        let output = engine.tool(&["sql", "--format", "json", &sql]).await?;
+        succeeded("k2 sql", &output)?;
+        let counted = parse_counted(&output.stdout)?;
+        let rows: u64 = counted.values().map(|c| c.row_count).sum();
+        let differences = differences(ledger, &counted);
+        let mark = if differences.is_empty() {
+            screen.styled("equal", Look::Good)
+        } else {
+            screen.styled("DIFFERENT", Look::Bad)
+        };
+        screen.line(&format!(
+            "  {:<8}{:>11} acknowledged {:>11} rows   {} partitions {mark}",
+            part.exchange.name(),
+            grouped(ledger.records()),
+            grouped(rows),
+            part.partitions
+        ));
+        for difference in &differences {
+            screen.line(&format!("    {difference}"));
+        }
+        all_equal &= differences.is_empty();
+    }
+    Ok(all_equal)
+}
+
+fn parse_counted(json: &[u8]) -> Result<BTreeMap<u16, Counted>> {
+    let counted: Vec<Counted> =
+        serde_json::from_slice(json).map_err(|e| failed("cannot read the answer of k2 sql --format json", e))?;
+    Ok(counted.into_iter().map(|c| (c.kafka_partition, c)).collect())
+}
+
+/// Where ledger and table differ, partition by partition. Empty: nowhere.
+fn differences(ledger: &Ledger, counted: &BTreeMap<u16, Counted>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, delivered) in (0u16..).zip(ledger.partitions()) {
+        let (records, next) = (delivered.records(), delivered.next_offset());
+        match counted.get(&number) {
+            None if records == 0 => {}
+            None => found.push(format!("partition {number}: {records} acknowledged, no row")),
+            Some(c) if c.row_count != records || c.different != records => found.push(format!(
+                "partition {number}: {records} acknowledged, {} rows with {} different offsets",
+                c.row_count, c.different
+            )),
+            Some(c) if (c.first_offset, c.last_offset + 1) != (0, next) => found.push(format!(
+                "partition {number}: acknowledged 0..{next}, rows {}..{}",
+                c.first_offset,
+                c.last_offset + 1
+            )),
+            Some(_) => {}
+        }
+    }
+    let known = ledger.partitions().len();
+    found.extend(
+        counted.keys().filter(|p| usize::from(**p) >= known).map(|p| format!("partition {p}: not in the topic")),
+    );
+    found
+}
+
+fn how_to_read(screen: &mut Screen, folder: &Folder, ledgers: &[(Part, Arc<Ledger>)], metadata: &[String]) {
+    let table = ledgers.first().map_or("", |(part, _)| part.table);
+    let location = metadata.first().map_or("", String::as_str);
+    heading(screen, "read the tables yourself");
+    let text = format!(
+        "  k2 -c {config} sql\n\
+         \n\
+         \x20 duckdb -c \"INSTALL iceberg; LOAD iceberg;\n\
+         \x20   SELECT \\\"partition\\\", count(*), max(\\\"offset\\\") FROM iceberg_scan('{location}') GROUP BY ALL ORDER BY ALL\"\n\
+         \n\
+         \x20 pip install 'pyiceberg[sql-sqlite,pyarrow]'\n\
+         \x20 python3 -c \"from pyiceberg.catalog.sql import SqlCatalog\n\
+         catalog = SqlCatalog('iceberg', uri='sqlite:///{catalog}')\n\
+         print(catalog.load_table('market_data.{table}').scan().to_arrow().num_rows)\"\n",
+        config = folder.shown().join("k2.toml").display(),
+        location = location.strip_prefix("file://").unwrap_or(location),
+        catalog = folder.catalog().display(),
+    );
+    screen.line(&text);
+}
+
+fn heading(screen: &mut Screen, text: &str) {
+    let text = screen.styled(text, Look::Bold);
+    screen.line(&format!("\n{text}"));
+}
+
+/// What a tool said, indented.
+fn show(screen: &mut Screen, output: &Output) {
+    for stream in [&output.stdout, &output.stderr] {
+        for line in String::from_utf8_lossy(stream).lines() {
+            screen.line(&format!("  {line}"));
+        }
+    }
+}
+
+fn succeeded(tool: &str, output: &Output) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(failed(&format!("{tool} has failed ({})", output.status), said))
+}
+
+#[cfg(test)]
+#[path = "report/tests.rs"]
+mod tests;

@@ -1,0 +1,340 @@
+//! All that is known of a table's rows, and the promises held against it.
+
+use super::files::{Facts, inspect};
+use super::history::History;
+use super::offsets::{Key, Offsets, findings};
+use super::report::{Finding, Findings, Promise, TableReport, count, ranges};
+use super::subject::{Entry, Subject};
+use super::{Phase, Progress, Watch};
+use futures::{StreamExt, TryStreamExt, stream};
+use k2_model::{Partition, Result};
+use roaring::RoaringTreemap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Files read at a time: opening them is most of the wait.
+const FILES_AT_ONCE: usize = 6;
+/// Ranges named per file and promise.
+const NAMED: usize = 10;
+
+/// The books of one table.
+pub(super) struct Book<'a> {
+    pub(super) name: &'a str,
+    pub(super) subject: &'a Subject,
+    pub(super) history: History,
+    pub(super) offsets: Offsets,
+    rows: u64,
+    bytes: u64,
+    recorded: u64,
+    all_read: bool,
+    limits: HashMap<Key, Limit>,
+    unplaced: BTreeSet<Key>,
+    without_id: u64,
+    positions: Findings,
+    ranges: Findings,
+    once: Findings,
+    below: Findings,
+    files: Findings,
+    bounds: Findings,
+}
+
+/// What the positions say of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    /// Every row is below this offset.
+    Below(i64),
+    /// Rows of Spark, or of an earlier incarnation of the topic: nothing is known.
+    Unknown,
+    /// Rows of ours, but the table has no position for them.
+    Missing,
+}
+
+impl<'a> Book<'a> {
+    pub(super) fn open(name: &'a str, subject: &'a Subject, positions: Findings) -> Self {
+        let mut ranges = Findings::default();
+        let history = History::of(subject.table.metadata(), &mut ranges);
+        history.check_ends(&subject.positions(), &mut ranges);
+        Self {
+            name,
+            subject,
+            history,
+            offsets: Offsets::new(),
+            rows: 0,
+            bytes: 0,
+            recorded: 0,
+            all_read: true,
+            limits: HashMap::new(),
+            unplaced: BTreeSet::new(),
+            without_id: 0,
+            positions,
+            ranges,
+            once: Findings::default(),
+            below: Findings::default(),
+            files: Findings::default(),
+            bounds: Findings::default(),
+        }
+    }
+
+    /// Reads the keys of every file, a few files at a time, and enters them in the order of the manifests.
+    pub(super) async fn read_files(&mut self, watch: &Watch) -> Result<()> {
+        let subject = self.subject;
+        let of = u64::try_from(subject.entries.len()).unwrap_or(u64::MAX);
+        let mut paths = HashMap::new();
+        let looks = subject.entries.iter().map(|entry| async move { Ok((entry, inspect(subject, entry).await?)) });
+        let mut looks = stream::iter(looks).buffered(FILES_AT_ONCE);
+        let mut done = 0;
+        while let Some((entry, facts)) = looks.try_next().await? {
+            if let Some(first) = paths.insert(entry.path.as_str(), entry.added_by) {
+                let by = |id: Option<i64>| id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
+                let (first, second) = (by(first), by(entry.added_by));
+                let what = format!("the file is in the table twice, by snapshots {first} and {second}");
+                self.files.add(Finding::new(what).file(&entry.path));
+            }
+            self.enter(entry, facts);
+            done += 1;
+            watch(Progress { table: self.name, phase: Phase::Files, done, of, rows: self.rows });
+        }
+        self.name_the_twins().await
+    }
+
+    fn enter(&mut self, entry: &Entry, facts: Facts) {
+        self.bytes += entry.size;
+        self.recorded += entry.rows;
+        self.rows += facts.rows;
+        self.all_read &= !facts.unread;
+        facts.wrong_file.into_iter().for_each(|f| self.files.add(f));
+        facts.wrong_bounds.into_iter().for_each(|f| self.bounds.add(f));
+        if let Some((rows, lowest)) = facts.impossible {
+            let what = format!("{} without a topic, a partition or an offset from 0 on (lowest: {lowest})", count(rows, "row"));
+            self.below.add_many(Finding::new(what).file(&entry.path), rows);
+        }
+        for (key, twice) in &facts.twice {
+            for (finding, rows) in findings(key, twice, "more than once in one file", NAMED) {
+                self.once.add_many(finding.file(&entry.path), rows);
+            }
+        }
+        for (key, set) in facts.offsets {
+            self.check_covered(entry, &key, &set);
+            self.check_below(entry, &key, &set);
+            if key.topic_id.is_none() {
+                self.without_id += set.len();
+            }
+            let known = self.offsets.entry(key.clone()).or_default();
+            if known.intersection_len(&set) > 0 {
+                for (from, to) in ranges((&*known & &set).iter()) {
+                    let finding = key.finding(TWICE).offsets(from, to).file(&entry.path);
+                    self.once.add_many(finding, from.abs_diff(to));
+                }
+            }
+            *known |= set;
+        }
+    }
+
+    /// Rows of a commit of ours lie in the ranges that it covered.
+    fn check_covered(&mut self, entry: &Entry, key: &Key, set: &RoaringTreemap) {
+        let Some(covered) = entry.added_by.and_then(|id| self.history.covered.get(&id)) else { return };
+        let (from, to) = covered.get(&(key.topic.to_string(), key.partition)).copied().unwrap_or((0, 0));
+        let (first, last) = ends(set);
+        if first < from || last >= to {
+            let what = format!(
+                "rows {first} to {last}, but snapshot {} covered {from}..{to}",
+                entry.added_by.unwrap_or_default()
+            );
+            self.ranges.add(key.finding(what).file(&entry.path));
+        }
+    }
+
+    fn check_below(&mut self, entry: &Entry, key: &Key, set: &RoaringTreemap) {
+        let limit = match self.limits.get(key) {
+            Some(limit) => *limit,
+            None => {
+                let limit = self.limit(key);
+                self.limits.insert(key.clone(), limit);
+                limit
+            }
+        };
+        match limit {
+            Limit::Unknown => {}
+            Limit::Missing => {
+                if self.unplaced.insert(key.clone()) {
+                    let what = "rows, but the table has no position there: `k2 run` would read them again";
+                    self.positions.add(key.finding(what).file(&entry.path));
+                }
+            }
+            Limit::Below(next) => {
+                let (_, last) = ends(set);
+                if last >= next {
+                    let mut above = set.iter();
+                    above.advance_to(u64::try_from(next).unwrap_or(0));
+                    for (from, to) in ranges(above) {
+                        let what = format!("at or above the next offset {next}");
+                        let finding = key.finding(what).offsets(from, to).file(&entry.path);
+                        self.below.add_many(finding, from.abs_diff(to));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the positions of all sources say of a key.
+    fn limit(&self, key: &Key) -> Limit {
+        let topics = || self.subject.sources.values().filter_map(|state| state.topics.get(&*key.topic));
+        // a position without an id is about whatever the brokers had; one with an id only about its own incarnation
+        let same = topics().filter(|t| t.topic_id.is_none() || t.topic_id.as_ref().map(|id| id.as_str()) == key.topic_id.as_deref());
+        let nexts: Vec<_> = same.map(|t| t.partitions.get(&Partition(key.partition)).map(|p| p.next.0)).collect();
+        match nexts.iter().max() {
+            Some(Some(next)) => Limit::Below(*next),
+            // rows of Spark, or of an earlier incarnation
+            None if key.topic_id.is_none() || topics().next().is_some() => Limit::Unknown,
+            _ if self.subject.unreadable || self.was_taken_away(key) => Limit::Unknown,
+            _ => Limit::Missing,
+        }
+    }
+
+    fn was_taken_away(&self, key: &Key) -> bool {
+        let mut chains = self.history.chains.iter();
+        chains.any(|((_, topic, partition), chain)| {
+            **topic == *key.topic && *partition == key.partition && chain.moved && chain.stands.is_none()
+        })
+    }
+
+    /// Says of the first records that are there twice which file has the other row.
+    async fn name_the_twins(&mut self) -> Result<()> {
+        for entry in &self.subject.entries {
+            let wanted = |f: &Finding| {
+                let at = f.offsets.map_or(0, |(from, _)| from);
+                let may_hold = entry.offsets.0.is_none_or(|l| l <= at) && entry.offsets.1.is_none_or(|u| u >= at);
+                f.what == TWICE && may_hold && f.file.as_ref() != Some(&entry.path)
+            };
+            if !self.once.first().iter().any(wanted) {
+                continue;
+            }
+            let facts = inspect(self.subject, entry).await?;
+            for finding in self.once.first_mut() {
+                let holds = |(key, set): (&Key, &RoaringTreemap)| {
+                    let at = finding.offsets.and_then(|(from, _)| u64::try_from(from).ok());
+                    finding.topic.as_deref() == Some(&*key.topic)
+                        && finding.partition == Some(key.partition)
+                        && at.is_some_and(|at| set.contains(at))
+                };
+                if wanted(finding) && facts.offsets.iter().any(holds) {
+                    finding.what = format!("{TWICE}, also in {}", entry.path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The report of the table, without the time it took.
+    pub(super) fn close(self, pipelines: Vec<String>) -> TableReport {
+        let partitions: BTreeSet<_> = self
+            .offsets
+            .keys()
+            .map(|k| (k.topic.to_string(), k.partition))
+            .chain(self.subject.positions().into_keys().map(|(_, topic, partition)| (topic, partition)))
+            .collect();
+        let notes = self.notes();
+        let counts = self.counts();
+        let (rows, files) = (count(self.rows, "row"), self.subject.entries.len());
+        let placed = count(self.subject.positions().len() as u64, "position");
+        let sources = count(self.subject.sources.len() as u64, "source");
+        let of_files = count(files as u64, "file");
+        let limited = self.limits.values().filter(|l| matches!(l, Limit::Below(_))).count() as u64;
+        let checks = vec![
+            self.positions.into_check(Promise::Positions, format!("{placed} of {sources}")),
+            self.ranges.into_check(Promise::Ranges, self.history.summary()),
+            self.once.into_check(Promise::Once, format!("{rows} in {}", count(self.offsets.len() as u64, "partition"))),
+            self.below.into_check(Promise::BelowNext, format!("{rows}, {} with a position", count(limited, "partition"))),
+            self.files.into_check(Promise::Files, of_files.clone()),
+            self.bounds.into_check(Promise::Bounds, of_files),
+            counts,
+        ];
+        TableReport {
+            table: self.name.to_owned(),
+            pipelines,
+            snapshot: self.subject.snapshot.as_ref().map(|s| s.snapshot_id()),
+            rows: self.rows,
+            files,
+            bytes: self.bytes,
+            snapshots: self.history.snapshots,
+            partitions: partitions.len(),
+            seconds: 0.0,
+            checks,
+            notes,
+        }
+    }
+
+    fn counts(&self) -> super::Check {
+        let mut findings = Findings::default();
+        if self.subject.delete_files > 0 {
+            let why = format!("not compared: {} of other engines", count(self.subject.delete_files as u64, "delete file"));
+            return findings.into_check(Promise::Counts, why);
+        }
+        if self.rows != self.recorded {
+            let what = format!("{} read, but the manifests tell {}", count(self.rows, "row"), self.recorded);
+            findings.add_many(Finding::new(what), self.rows.abs_diff(self.recorded));
+        }
+        let told = self.subject.snapshot.as_ref().and_then(|snapshot| {
+            let told = snapshot.summary().additional_properties.get("total-records")?;
+            Some((told.clone(), told.parse::<u64>().ok()))
+        });
+        if let Some((told, number)) = &told
+            && *number != Some(self.recorded)
+        {
+            let what = format!("the summary's total-records is {told}, but the manifests tell {}", self.recorded);
+            findings.add_many(Finding::new(what), number.map_or(1, |n| n.abs_diff(self.recorded)));
+        }
+        let also = if told.is_some() { "" } else { "; the summary tells no total" };
+        findings.into_check(Promise::Counts, format!("{}{also}", count(self.rows, "row")))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let holes: u64 = self.offsets.values().map(|set| {
+            let (first, last) = ends(set);
+            (last.abs_diff(first) + 1).saturating_sub(set.len())
+        }).sum();
+        if holes > 0 {
+            notes.push(format!(
+                "{} between the first and the last row of a partition {} no row: that is so in compacted and \
+                 transactional topics{}",
+                count(holes, "offset"),
+                if holes == 1 { "has" } else { "have" },
+                if self.all_read { "" } else { ", but here some files could not be read" },
+            ));
+        }
+        let knows_ids = self.offsets.keys().any(|k| k.topic_id.is_some());
+        if knows_ids && self.without_id > 0 {
+            notes.push(format!("{} without a topic id, as Spark wrote them", count(self.without_id, "row")));
+        }
+        let mut doubled: BTreeMap<String, u64> = BTreeMap::new();
+        for (key, set) in self.offsets.iter().filter(|(key, _)| key.topic_id.is_none()) {
+            let with_id = self.offsets.iter().filter(|(k, _)| {
+                k.topic_id.is_some() && k.topic == key.topic && k.partition == key.partition
+            });
+            *doubled.entry(key.topic.to_string()).or_default() += with_id.map(|(_, s)| s.intersection_len(set)).sum::<u64>();
+        }
+        for (topic, offsets) in doubled.into_iter().filter(|(_, n)| *n > 0) {
+            notes.push(format!(
+                "{} of {topic} are there with and without a topic id: twice, unless the topic was made anew since",
+                count(offsets, "offset")
+            ));
+        }
+        let incarnations = |topic: &str| {
+            self.offsets.keys().filter(|k| &*k.topic == topic).filter_map(|k| k.topic_id.as_ref()).collect::<BTreeSet<_>>().len()
+        };
+        let topics: BTreeSet<&str> = self.offsets.keys().map(|k| &*k.topic).collect();
+        for topic in topics.into_iter().filter(|t| incarnations(t) > 1) {
+            notes.push(format!("rows of {} topics named {topic}: it was deleted and made anew", incarnations(topic)));
+        }
+        notes
+    }
+}
+
+/// A record that two files have.
+const TWICE: &str = "in a second file";
+
+/// First and last offset of a set.
+fn ends(set: &RoaringTreemap) -> (i64, i64) {
+    let end = |offset: Option<u64>| i64::try_from(offset.unwrap_or(0)).unwrap_or(i64::MAX);
+    (end(set.min()), end(set.max()))
+}

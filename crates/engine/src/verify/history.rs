@@ -1,0 +1,180 @@
+//! What the snapshot summaries tell of the ranges that were committed: pure.
+//!
+//! A *chain* is one partition of one source. Its links are the ranges `k2.ranges` of the snapshots on main, oldest first;
+//! each has to begin where the one before ended. A person may break it on purpose: `k2 offsets set`, `reset` and
+//! `accept-loss` leave `k2.moved` in their snapshot, and the chain goes on from there. Snapshots that have expired are no
+//! offence: the chain is known from its first retained link on.
+
+use super::report::{Finding, Findings, count};
+use iceberg::spec::TableMetadata;
+use k2_lake::gate::MOVED;
+use std::collections::{BTreeMap, HashMap};
+
+/// One partition of one source: source, topic, partition.
+pub(super) type ChainKey = (String, String, i32);
+
+/// What is known of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// Where the first retained range began.
+    pub(super) first: Option<i64>,
+    /// Where the chain stands; none: a person has taken the position away.
+    pub(super) stands: Option<i64>,
+    /// The last link was a person's.
+    pub(super) moved: bool,
+    /// Offsets that a person has decided to skip, from and to.
+    pub(super) skipped: Vec<(i64, i64)>,
+}
+
+/// What one of our commits covered, per topic and partition.
+pub(super) type Covered = BTreeMap<(String, i32), (i64, i64)>;
+
+/// The history of main, as far as it is retained.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// Snapshots on main.
+    pub(super) snapshots: usize,
+    /// Of these, commits of ours that moved a position.
+    pub(super) commits: u64,
+    /// Whether the first snapshot of all is among them.
+    pub(super) complete: bool,
+    pub(super) chains: BTreeMap<ChainKey, Chain>,
+    /// By snapshot: what it covered.
+    pub(super) covered: HashMap<i64, Covered>,
+}
+
+type Ranges = BTreeMap<String, (i64, i64)>;
+type Moves = BTreeMap<String, (Option<i64>, Option<i64>)>;
+
+impl History {
+    /// Reads the summaries of main, oldest first; offences go to `findings`.
+    pub(super) fn of(table: &TableMetadata, findings: &mut Findings) -> Self {
+        let mut snapshots = Vec::new();
+        let mut cursor = table.current_snapshot();
+        let mut complete = true;
+        while let Some(snapshot) = cursor {
+            snapshots.push(snapshot);
+            cursor = snapshot.parent_snapshot_id().and_then(|parent| {
+                let parent = table.snapshot_by_id(parent);
+                complete &= parent.is_some();
+                parent
+            });
+        }
+        let mut history = Self { snapshots: snapshots.len(), complete, ..Self::default() };
+        for snapshot in snapshots.iter().rev() {
+            let summary = &snapshot.summary().additional_properties;
+            let Some(source) = summary.get("k2.source") else { continue };
+            let id = snapshot.snapshot_id();
+            if let Some(ranges) = read::<Ranges>(summary.get("k2.ranges"), "k2.ranges", id, findings) {
+                history.commits += 1;
+                history.commit(source, id, ranges, findings);
+            }
+            if let Some(moves) = read::<Moves>(summary.get(MOVED), MOVED, id, findings) {
+                history.moved(source, id, moves, findings);
+            }
+        }
+        history
+    }
+
+    fn commit(&mut self, source: &str, snapshot: i64, ranges: Ranges, findings: &mut Findings) {
+        let mut covered = Covered::new();
+        for (place, (from, to)) in ranges {
+            let Some((topic, partition)) = split(&place, snapshot, findings) else { continue };
+            let finding = |what: String| Finding::new(what).topic(topic.clone(), partition);
+            if to < from {
+                findings.add(finding(format!("snapshot {snapshot} covers the range {from}..{to}, which goes back")));
+            }
+            covered.insert((topic.clone(), partition), (from, to));
+            let chain = self.chains.entry((source.to_owned(), topic.clone(), partition));
+            let chain = chain.or_insert(Chain { first: None, stands: None, moved: false, skipped: Vec::new() });
+            chain.first.get_or_insert(from);
+            if let Some(stood) = chain.stands
+                && stood != from
+            {
+                let how = if stood < from { "leaves a hole" } else { "overlaps" };
+                findings.add(
+                    finding(format!(
+                        "snapshot {snapshot} begins at {from}, the range before it ended at {stood}: {how}"
+                    ))
+                    .offsets(stood.min(from), stood.max(from)),
+                );
+            }
+            (chain.stands, chain.moved) = (Some(to), false);
+        }
+        self.covered.insert(snapshot, covered);
+    }
+
+    fn moved(&mut self, source: &str, snapshot: i64, moves: Moves, findings: &mut Findings) {
+        for (place, (from, to)) in moves {
+            let Some((topic, partition)) = split(&place, snapshot, findings) else { continue };
+            let chain = self.chains.entry((source.to_owned(), topic, partition));
+            let chain = chain.or_insert(Chain { first: None, stands: None, moved: false, skipped: Vec::new() });
+            (chain.stands, chain.moved) = (to, true);
+            if let (Some(from), Some(to)) = (from, to)
+                && from < to
+            {
+                chain.skipped.push((from, to));
+            }
+        }
+    }
+
+    /// Compares where the chains end with where the positions stand.
+    pub(super) fn check_ends(&self, positions: &BTreeMap<ChainKey, i64>, findings: &mut Findings) {
+        for (key @ (source, topic, partition), next) in positions {
+            let stands = self.chains.get(key).map(|chain| chain.stands);
+            if let Some(stands) = stands
+                && stands != Some(*next)
+            {
+                let end = stands.map_or_else(|| "it was taken away".to_owned(), |s| format!("the last range ends at {s}"));
+                findings.add(
+                    Finding::new(format!("the position of {source} is {next}, but by the history of main {end}"))
+                        .topic(topic.clone(), *partition),
+                );
+            }
+        }
+        for (key @ (source, topic, partition), chain) in &self.chains {
+            if let Some(stands) = chain.stands
+                && !positions.contains_key(key)
+            {
+                findings.add(
+                    Finding::new(format!("the last range ends at {stands}, but {source} has no position there"))
+                        .topic(topic.clone(), *partition),
+                );
+            }
+        }
+    }
+
+    /// How much of it is known, in words.
+    pub(super) fn summary(&self) -> String {
+        let known = if self.complete { "since the table was made" } else { "older ones have expired" };
+        format!(
+            "{} of {} and {}; {known}",
+            count(self.commits, "commit"),
+            count(self.chains.len() as u64, "partition"),
+            count(self.snapshots as u64, "snapshot"),
+        )
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(
+    text: Option<&String>,
+    name: &str,
+    snapshot: i64,
+    findings: &mut Findings,
+) -> Option<T> {
+    match serde_json::from_str(text?) {
+        Ok(value) => Some(value),
+        Err(e) => {
+            findings.add(Finding::new(format!("{name} of snapshot {snapshot} cannot be read: {e}")));
+            None
+        }
+    }
+}
+
+fn split(place: &str, snapshot: i64, findings: &mut Findings) -> Option<(String, i32)> {
+    let parts = place.rsplit_once('/').and_then(|(topic, p)| Some((topic.to_owned(), p.parse().ok()?)));
+    if parts.is_none() {
+        findings.add(Finding::new(format!("snapshot {snapshot} names {place:?}, which is no topic/partition")));
+    }
+    parts
+}

@@ -1,0 +1,222 @@
+//! What a verification found, for people and for programs.
+
+use serde::Serialize;
+use std::fmt;
+
+/// So many findings of a check are kept; the rest is counted.
+const KEPT: usize = 10;
+
+/// The promises that are checked. The names are those of the JSON output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Promise {
+    /// The positions can be read, belong to this branch, and cover what is in the table.
+    Positions,
+    /// Commit ranges abut, advance, and end at the positions.
+    Ranges,
+    /// No record twice.
+    Once,
+    /// No row at or above the next offset, no impossible offset.
+    BelowNext,
+    /// Every live file is there once, with the length and the rows that its manifest tells.
+    Files,
+    /// Partition values and bounds are true for every row, or filtered queries would miss rows.
+    Bounds,
+    /// Rows read, manifests and summary tell the same number.
+    Counts,
+    /// Every record that Kafka still has below the next offset is in the table byte for byte, and nothing else is.
+    Kafka,
+    /// The group's committed offset is not ahead of the table.
+    Group,
+}
+
+impl Promise {
+    /// The promise in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Positions => "positions are readable and their rows are in the table",
+            Self::Ranges => "commit ranges abut, advance and end at the positions",
+            Self::Once => "no record is there twice",
+            Self::BelowNext => "no row at or above the next offset",
+            Self::Files => "every file is there, as its manifest says",
+            Self::Bounds => "partition values and bounds are true",
+            Self::Counts => "rows, manifests and summary add up",
+            Self::Kafka => "what Kafka still has is in the table, byte for byte",
+            Self::Group => "the group's offset is not ahead of the table",
+        }
+    }
+}
+
+/// Something that is not as promised, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What is wrong.
+    pub what: String,
+    /// The topic, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// The partition of the topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    /// The offsets: first, and one past the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offsets: Option<(i64, i64)>,
+    /// The file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), topic: None, partition: None, offsets: None, file: None }
+    }
+
+    pub(super) fn topic(mut self, topic: impl Into<String>, partition: i32) -> Self {
+        (self.topic, self.partition) = (Some(topic.into()), Some(partition));
+        self
+    }
+
+    pub(super) fn offsets(mut self, from: i64, to: i64) -> Self {
+        self.offsets = Some((from, to));
+        self
+    }
+
+    pub(super) fn file(mut self, file: impl Into<String>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(topic), Some(partition)) = (&self.topic, self.partition) {
+            write!(f, "{topic}/{partition} ")?;
+        }
+        match self.offsets {
+            Some((from, to)) if to == from + 1 => write!(f, "offset {from}: ")?,
+            Some((from, to)) => write!(f, "offsets {from}..{to}: ")?,
+            None if self.topic.is_some() => write!(f, ": ")?,
+            None => {}
+        }
+        f.write_str(&self.what)?;
+        self.file.as_ref().map_or(Ok(()), |file| write!(f, " [{file}]"))
+    }
+}
+
+/// One promise, checked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// Which one.
+    pub promise: Promise,
+    /// Whether it holds.
+    pub ok: bool,
+    /// How much was looked at.
+    pub summary: String,
+    /// How many offences there are: offsets where they can be counted, else places.
+    pub found: u64,
+    /// The first of them.
+    pub first: Vec<Finding>,
+}
+
+/// Offences of one promise as they come up.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    found: u64,
+    first: Vec<Finding>,
+}
+
+impl Findings {
+    pub(super) fn add(&mut self, finding: Finding) {
+        self.add_many(finding, 1);
+    }
+
+    /// A finding that stands for `count` offences.
+    pub(super) fn add_many(&mut self, finding: Finding, count: u64) {
+        self.found += count;
+        if self.first.len() < KEPT {
+            self.first.push(finding);
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.first.len() >= KEPT
+    }
+
+    pub(super) fn first(&self) -> &[Finding] {
+        &self.first
+    }
+
+    pub(super) fn first_mut(&mut self) -> &mut [Finding] {
+        &mut self.first
+    }
+
+    pub(super) fn into_check(self, promise: Promise, summary: impl Into<String>) -> Check {
+        Check { promise, ok: self.found == 0, summary: summary.into(), found: self.found, first: self.first }
+    }
+}
+
+/// One table, verified as it was in one snapshot.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableReport {
+    /// Its name.
+    pub table: String,
+    /// The pipelines that are configured to feed it.
+    pub pipelines: Vec<String>,
+    /// The snapshot that everything here is about; none: the table is empty.
+    pub snapshot: Option<i64>,
+    /// Rows read.
+    pub rows: u64,
+    /// Live data files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Snapshots in the retained history of main.
+    pub snapshots: usize,
+    /// Topic partitions with rows or a position.
+    pub partitions: usize,
+    /// How long it took.
+    pub seconds: f64,
+    /// The promises.
+    pub checks: Vec<Check>,
+    /// What is worth knowing but breaks no promise.
+    pub notes: Vec<String>,
+}
+
+impl TableReport {
+    /// Whether every promise that was checked holds.
+    pub fn ok(&self) -> bool {
+        self.checks.iter().all(|c| c.ok)
+    }
+}
+
+/// All tables.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// In the order of the pipelines.
+    pub tables: Vec<TableReport>,
+}
+
+impl Report {
+    /// Whether every promise that was checked holds.
+    pub fn ok(&self) -> bool {
+        self.tables.iter().all(TableReport::ok)
+    }
+}
+
+/// Sorted numbers as ranges, each from its first to one past its last.
+pub(super) fn ranges(numbers: impl Iterator<Item = u64>) -> Vec<(i64, i64)> {
+    let mut out: Vec<(i64, i64)> = Vec::new();
+    for number in numbers {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        match out.last_mut() {
+            Some((_, to)) if *to == number => *to = number.saturating_add(1),
+            _ => out.push((number, number.saturating_add(1))),
+        }
+    }
+    out
+}
+
+/// `7 files`, `1 file`.
+pub(super) fn count(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
