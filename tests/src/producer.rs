@@ -217,7 +217,7 @@ fn produce(load: &Load, stop: &AtomicBool, delivered: Arc<AtomicU64>) -> Ledger 
         .set("queue.buffering.max.messages", "200000")
         .set("message.timeout.ms", "120000");
     if load.transactions.is_some() {
-        config.set("transactional.id", format!("{}-{}", load.topic, load.seed)).set("transaction.timeout.ms", "60000");
+        config.set("transactional.id", format!("{}-{}", load.topic, load.seed)).set("transaction.timeout.ms", "180000");
     }
     let reports = Reports {
         kept: Mutex::new(Ledger::new(&load.topic)),
@@ -314,8 +314,8 @@ impl Records {
                 Some(headers_given().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value })));
         }
         if odd && self.rng.random_ratio(1, 2) {
-            // an event time of the producer's own, around the years 2001 to 2033
-            record.timestamp = Some(self.rng.random_range(1_000_000_000_000..2_000_000_000_000));
+            // an event time of the producer's own, in the years 2001 to 2023: brokers refuse the future
+            record.timestamp = Some(self.rng.random_range(1_000_000_000_000..1_700_000_000_000));
         }
         loop {
             match producer.send(record) {

@@ -35,7 +35,12 @@ impl Topic {
             name: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()),
             brokers: brokers.to_owned(),
             partitions,
-            configs: configs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            // old event times must not make the broker drop what a test is about to read
+            configs: [("retention.ms", "-1")]
+                .iter()
+                .chain(configs)
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
         };
         topic.make().await;
         topic

@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Make and show the tables
     #[command(subcommand)]
     Tables(TablesCommand),
+    /// Fill a topic with generated trades
+    #[command(hide = true)]
+    BenchLoad(crate::generator::load::BenchLoadArgs),
 }
 
 /// `k2 run`

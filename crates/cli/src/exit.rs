@@ -36,10 +36,15 @@ pub(crate) fn end(result: Result<ExitCode, Error>, format: LogFormat) -> ExitCod
         LogFormat::Json => {
             tracing::error!(exit_code = code, class = ?error.class(), way_out = error.way_out(), "{}", without_way_out(&error));
         }
-        // nobody is left to tell if this fails
-        LogFormat::Text => drop(std::io::stderr().write_all(told(&error).as_bytes())),
+        LogFormat::Text => tell(&error),
     }
     ExitCode::from(code)
+}
+
+/// Tells an error to a person, on standard error.
+pub(crate) fn tell(error: &Error) {
+    // nobody is left to tell if this fails
+    drop(std::io::stderr().write_all(told(error).as_bytes()));
 }
 
 /// What failed, where and why; on a line of its own the way out.

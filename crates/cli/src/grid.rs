@@ -2,7 +2,7 @@
 
 use crate::args::Format;
 use k2_model::{Error, Result};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::io::{ErrorKind, Write};
 
 /// Rows under named columns. Nulls are empty in a table and in CSV.
@@ -61,10 +61,11 @@ impl Grid {
     }
 
     fn json(&self) -> String {
+        // by hand: the fields in the order of the columns
         let object = |row: &Vec<Value>| {
-            let fields: Map<String, Value> =
-                self.columns.iter().map(|c| (*c).to_owned()).zip(row.iter().cloned()).collect();
-            Value::Object(fields).to_string()
+            let fields =
+                self.columns.iter().zip(row).map(|(column, value)| format!("{}:{value}", Value::from(*column)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
         };
         let rows: Vec<String> = self.rows.iter().map(object).collect();
         if rows.is_empty() { "[]\n".into() } else { format!("[\n  {}\n]\n", rows.join(",\n  ")) }

@@ -50,6 +50,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         }
         Command::Demo(args) => demo::run(args).await,
         Command::Check(args) => check::run(&settings.load()?, &args).await,
+        Command::BenchLoad(args) => generator::load::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Tables(command) => tables::run(&settings.load()?, &command).await,
     }
 }

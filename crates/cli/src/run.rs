@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs the pipelines; returns when they have ended.
 pub(crate) async fn run(config: &Config, options: &RunOptions) -> Result<()> {
     arm_failpoints();
-    let cannot = |e| Error::unknown("cannot listen for signals").caused_by::<std::io::Error>(e);
+    let cannot = |e: std::io::Error| Error::unknown("cannot listen for signals").caused_by(e);
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
 

@@ -1,6 +1,7 @@
 //! `k2 tables create` and `k2 tables show`: the tables of the pipelines, by contract.
 
 use crate::args::{TablesArgs, TablesCommand};
+use crate::exit;
 use crate::grid::Grid;
 use iceberg::spec::TableMetadata;
 use k2_engine::config::Config;
@@ -59,7 +60,7 @@ async fn create(config: &Config, catalog: &dyn Catalog, tables: &[String], args:
                 grid.push(vec![json!(ident.to_string()), json!("failed")]);
                 if let Some(earlier) = failed.replace(error) {
                     // only one can be the command's; the others are told here
-                    tracing::error!("{earlier}");
+                    exit::tell(&earlier);
                 }
             }
         }

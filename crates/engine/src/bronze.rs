@@ -78,7 +78,13 @@ struct Sink {
     pending: Option<Pending>,
     /// The store or catalog failed, and the batch was dropped for it.
     trouble: Patience,
+    /// Nothing has been committed yet by this process.
+    first: bool,
 }
+
+/// The first commit of a process does not wait for the interval: a restart shows that it works, and readers see fresh
+/// rows, within a second.
+const FIRST_COMMIT: Duration = Duration::from_millis(200);
 
 /// What to do after an event.
 enum Flow {
@@ -91,7 +97,7 @@ impl Bronze {
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let trouble = Patience::new(format!("write to table {}", self.gate.ident()));
         let commands = Arc::clone(&self.commands);
-        let mut sink = Sink { b: self, cursors: Cursors::default(), pending: None, trouble };
+        let mut sink = Sink { b: self, cursors: Cursors::default(), pending: None, trouble, first: true };
         let result = sink.work(&stop).await;
         // also on an error: records that come in now would only be dropped
         commands(Command::Stop);
@@ -102,7 +108,8 @@ impl Bronze {
 impl Sink {
     async fn work(&mut self, stop: &CancellationToken) -> Result<()> {
         loop {
-            let due = self.pending.as_ref().map(|p| p.since + self.b.commit_interval);
+            let interval = if self.first { FIRST_COMMIT.min(self.b.commit_interval) } else { self.b.commit_interval };
+            let due = self.pending.as_ref().map(|p| p.since + interval);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.drain().await,
@@ -279,6 +286,7 @@ impl Sink {
         match self.b.gate.commit(&proposal, &files, staged_at).await? {
             Outcome::Committed(table) => {
                 self.trouble.over();
+                self.first = false;
                 self.b.table = table.metadata_ref();
                 self.cursors.committed(&proposal.moves);
                 let safe: BTreeMap<Partition, NextOffset> = proposal.moves.iter().map(|(p, m)| (*p, m.to)).collect();

@@ -7,7 +7,9 @@ pub mod bronze;
 pub mod check;
 pub mod config;
 pub mod connect;
+pub mod offsets;
 pub mod supervisor;
+pub mod verify;
 pub mod wiring;
 
 mod pending;

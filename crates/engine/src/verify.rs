@@ -15,6 +15,7 @@
 //! A crash leaves nothing behind; dropping the future is safe.
 
 mod book;
+mod content;
 mod digest;
 mod files;
 mod history;

@@ -54,7 +54,7 @@ pub struct Running {
 
 /// Checks what the pipelines need, and starts them.
 pub async fn start(config: &Config, options: &RunOptions) -> Result<Running> {
-    let pipelines = chosen(config, &options.pipelines)?;
+    let pipelines = config.select(&options.pipelines)?;
     let budget = Budget::new(config.memory.budget);
     let stores = connect::stores(config);
     let catalog = connect::catalog(config, &stores).await?;
@@ -128,26 +128,6 @@ impl Running {
         }
         result
     }
-}
-
-/// The pipelines that were asked for.
-fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Pipeline>> {
-    let known = || config.pipelines.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
-    if names.is_empty() {
-        let enabled: Vec<_> = config.pipelines.iter().filter(|p| p.enabled).collect();
-        if enabled.is_empty() {
-            return Err(Error::config("no pipeline is enabled").fix(format!("there are: {}", known())));
-        }
-        return Ok(enabled);
-    }
-    names
-        .iter()
-        .map(|name| {
-            config.pipelines.iter().find(|p| p.name == *name).ok_or_else(|| {
-                Error::config(format!("there is no pipeline {name}")).fix(format!("there are: {}", known()))
-            })
-        })
-        .collect()
 }
 
 /// Brokers and topics are there: said at the start, with a bound, rather than waited for in silence.

@@ -6,7 +6,7 @@
 
 use crate::catalog::Catalog;
 use iceberg::spec::{
-    ListType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, TableMetadata, Transform, Type,
+    FormatVersion, ListType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, TableMetadata, Transform, Type,
     UnboundPartitionSpec,
 };
 use iceberg::table::Table;
@@ -73,7 +73,6 @@ impl TableContract {
             .map_err(broken)?
             .build();
         let properties = [
-            ("format-version", "2".to_owned()),
             ("write.format.default", "parquet".to_owned()),
             ("write.parquet.compression-codec", "zstd".to_owned()),
             ("write.parquet.compression-level", "1".to_owned()),
@@ -88,6 +87,7 @@ impl TableContract {
             .name(name.to_owned())
             .schema(schema)
             .partition_spec(spec)
+            .format_version(FormatVersion::V2)
             .properties(properties.map(|(k, v)| (k.to_owned(), v)))
             .build())
     }
@@ -113,8 +113,8 @@ impl TableContract {
                 found.push(format!("column {} is required, but K2 does not know it", have.name));
             }
         }
-        if (table.format_version() as u8) != 2 {
-            found.push(format!("format version is {}, must be 2", table.format_version() as u8));
+        if table.format_version() != FormatVersion::V2 {
+            found.push(format!("format version is {}, must be v2", table.format_version()));
         }
         if let Err(e) = crate::files::constant_partition(table) {
             found.push(e.what().to_owned());

@@ -145,6 +145,9 @@ impl Head {
 
 /// Walks from the head of main towards the sink snapshot. A chain that ends in an expired parent above the sink's
 /// sequence number is intact: expiry takes ancestors only.
+///
+/// Not to be seen: while no K2 runs, a rollback, another engine's commit on top, and an expiry that takes the sink
+/// snapshot as well as the one rolled back to.
 fn lineage(table: &TableMetadata, sink: SinkSnapshot) -> Lineage {
     let head = table.current_snapshot();
     let rolled_back = Lineage::RolledBack { missing: sink.id, head: head.map(|s| SnapshotId(s.snapshot_id())) };
@@ -161,12 +164,33 @@ fn lineage(table: &TableMetadata, sink: SinkSnapshot) -> Lineage {
             Some(parent) => {
                 cursor = table.snapshot_by_id(parent);
                 if cursor.is_none() {
-                    return Lineage::Intact;
+                    return if left_behind(table, sink.id) { rolled_back } else { Lineage::Intact };
                 }
             }
         }
     }
     rolled_back
+}
+
+/// Whether the snapshot is still there though neither a branch nor a tag holds it. Expiry takes old ancestors first, so
+/// such a snapshot is no ancestor of a head whose parent has expired: main was moved away from it.
+fn left_behind(table: &TableMetadata, snapshot: SnapshotId) -> bool {
+    if table.snapshot_by_id(snapshot.0).is_none() {
+        return false;
+    }
+    // iceberg keeps the references to itself, its JSON does not
+    let json = serde_json::to_value(table).unwrap_or_default();
+    let Some(refs) = json.get("refs").and_then(serde_json::Value::as_object) else { return false };
+    !refs.values().filter_map(|r| r.get("snapshot-id")?.as_i64()).any(|held| {
+        let mut cursor = table.snapshot_by_id(held);
+        while let Some(s) = cursor {
+            if s.snapshot_id() == snapshot.0 {
+                return true;
+            }
+            cursor = s.parent_snapshot_id().and_then(|p| table.snapshot_by_id(p));
+        }
+        false
+    })
 }
 
 /// Decides. `Err` is a halt: nothing may be written until a person has looked.

@@ -227,7 +227,7 @@ fn writer_properties(table: &TableMetadata, schema: &ArrowSchema) -> Result<Writ
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(compression(p)?)
         .set_max_row_group_row_count(Some(1 << 20))
-        .set_max_row_group_bytes(Some(property(p, "write.parquet.row-group-size-bytes", 16 << 20)))
+        .set_max_row_group_bytes(Some(property(p, "write.parquet.row-group-size-bytes", 16 << 20).max(1 << 10)))
         .set_data_page_size_limit(property(p, "write.parquet.page-size-bytes", 1 << 20))
         .set_data_page_row_count_limit(property(p, "write.parquet.page-row-limit", 20_000))
         .set_dictionary_page_size_limit(property(p, "write.parquet.dict-size-bytes", 1 << 20))

@@ -17,6 +17,10 @@
 //!
 //! Not here: what a position means to Kafka (source), when to commit (engine).
 
+mod set;
+
+pub use set::{MOVED, Moves, moves};
+
 use crate::catalog::{Catalog, CommitFailure};
 use crate::decision::{Decision, Head, Proposal, decide};
 use crate::patience::Patience;
@@ -69,6 +73,7 @@ impl Gate {
     pub async fn head(&self) -> Result<(Table, Option<SourceState>)> {
         let mut patience = Patience::new(format!("load table {}", self.ident));
         let table = self.load(&mut patience).await?;
+        patience.over();
         let head = Head::of(table.metadata(), &self.source).map_err(|e| e.at(self.place()))?;
         head.check_lineage().map_err(|e| e.at(self.place()))?;
         Ok((table, head.state))
@@ -77,8 +82,10 @@ impl Gate {
     /// Commits a batch; see the module's documentation. `staged_at` is when its oldest file was completed (µs).
     pub async fn commit(&self, proposal: &Proposal, files: &[DataFile], staged_at: i64) -> Result<Outcome> {
         let mut patience = Patience::new(format!("commit to table {}", self.ident));
-        let mut refused: Option<Error> = None;
+        // the base that a commit was refused on, and why
+        let mut refused: Option<(Base, Error)> = None;
         let mut first = true;
+        let mut conflicted: Option<Base> = None;
         let mut conflicts = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
         loop {
             let table = self.load(&mut patience).await?;
@@ -106,9 +113,12 @@ impl Gate {
                 }
                 Decision::Commit(topics) => topics,
             };
-            // still to be done, and refused for a reason that will not go away
-            if let Some(e) = refused.take() {
-                return Err(e);
+            // still to be done, and refused for a reason that will not go away - unless the table has moved since: a
+            // commit to another branch takes the sequence number of ours
+            match refused.take() {
+                Some((base, e)) if base == Base::of(&table) => return Err(e),
+                Some((_, e)) => patience.wait(&e).await,
+                None => {}
             }
             let waited = !first || clock::now_micros().saturating_sub(staged_at) > STAGED_LONG;
             first = false;
@@ -130,11 +140,17 @@ impl Gate {
                     patience.over();
                     return Ok(Outcome::Committed(table));
                 }
-                Err(CommitFailure::Refused(e)) => refused = Some(e.at(self.place())),
-                // not a failure: somebody was faster
+                Err(CommitFailure::Refused(e)) => refused = Some((Base::of(&table), e.at(self.place()))),
+                // not a failure: somebody was faster. Twice on the same base is one: we are shown an old head
                 Err(CommitFailure::Conflict(e)) => {
-                    tracing::debug!(table = %self.ident, error = %e, "conflict; looking again");
-                    tokio::time::sleep(conflicts.pause()).await;
+                    let base = Base::of(&table);
+                    if conflicted.as_ref() == Some(&base) {
+                        patience.wait(&e.at(self.place())).await;
+                    } else {
+                        tracing::debug!(table = %self.ident, error = %e, "conflict; looking again");
+                        tokio::time::sleep(conflicts.pause()).await;
+                    }
+                    conflicted = Some(base);
                 }
                 Err(CommitFailure::NotApplied(e) | CommitFailure::Unknown(e)) => patience.wait(&e.at(self.place())).await,
             }
@@ -191,6 +207,24 @@ impl Gate {
 
     fn place(&self) -> String {
         format!("table {}", self.ident)
+    }
+}
+
+/// Which state of a table an attempt was pinned to.
+#[derive(Debug, PartialEq, Eq)]
+struct Base {
+    metadata: Option<String>,
+    sequence: i64,
+    changed_at: i64,
+}
+
+impl Base {
+    fn of(table: &Table) -> Self {
+        Self {
+            metadata: table.metadata_location().map(str::to_owned),
+            sequence: table.metadata().last_sequence_number(),
+            changed_at: table.metadata().last_updated_ms(),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::contract::property;
 use iceberg::TableUpdate;
 use iceberg::spec::{
     DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriterBuilder,
-    Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary, TableMetadata,
+    Operation, Snapshot, Summary, TableMetadata, TableMetadataBuilder,
 };
 use iceberg::table::Table;
 use k2_model::{Error, Result, SinkSnapshot, SnapshotId, clock};
@@ -79,11 +79,10 @@ pub(crate) async fn append(
         .with_timestamp_ms(clock::now_millis().max(metadata.last_updated_ms()))
         .with_summary(summary)
         .build();
-    let reference = SnapshotReference::new(id.0, SnapshotRetention::branch(None, None, None));
-    Ok(vec![
-        TableUpdate::AddSnapshot { snapshot },
-        TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference },
-    ])
+    // iceberg's builder moves the branch and keeps the retention that somebody may have set for it
+    let moved = metadata.clone().into_builder(None).set_branch_snapshot(snapshot, MAIN_BRANCH);
+    let built = moved.and_then(TableMetadataBuilder::build);
+    Ok(built.map_err(|e| Error::unknown("the new snapshot does not fit the table").caused_by(e))?.changes)
 }
 
 fn cannot_write(e: iceberg::Error) -> Error {

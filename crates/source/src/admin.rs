@@ -157,6 +157,21 @@ impl Admin {
         }
     }
 
+    /// Whether a topic's log is compacted; none if the brokers don't tell us.
+    ///
+    /// # Errors
+    /// `Retry` for brokers that do not answer.
+    pub fn is_compacted(&self, topic: &str) -> Result<Option<bool>> {
+        match self.client.ask_cleanup_policy(&name(topic)?, self.timeout).wait(self.timeout) {
+            Ok(policy) => Ok(policy.map(|p| p.split(',').any(|word| word.trim() == "compact"))),
+            Err(f) if matches!(f.code, code::TIMED_OUT | code::TIMED_OUT_QUEUE | code::TRANSPORT) => {
+                Err(self.failed("cannot learn the topic's cleanup policy", f).at(format!("topic {topic}")))
+            }
+            // not allowed, or not known to these brokers
+            Err(_) => Ok(None),
+        }
+    }
+
     /// The brokers, by id.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! The loop of the thread that polls. It never blocks but in librdkafka's own wait, and there for a tenth of a second.
+//! The loop of the thread that polls. It never blocks but in librdkafka's own wait, for a tenth of a second, and
+//! in `ask_topic` while no broker can be reached, for a third.
 //!
 //! Each round: commands, what librdkafka noted, the turn (a rebalance or re-assignment under way), faults, events out,
 //! partitions held back or let go, records in.

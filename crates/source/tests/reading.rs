@@ -89,7 +89,7 @@ fn a_restart_goes_on_where_the_table_is() {
                 feeder.numbers(&topic, p, round * 100, 100);
             }
             let running = start(config(&cluster, &topic), &table);
-            let all = (round as usize + 1) * 200;
+            let all = usize::try_from((round + 1) * 200).unwrap();
             until("the rows of this round", || lock(&table).total() == all);
             running.stop().unwrap();
         }

@@ -147,7 +147,7 @@ impl Merged {
         for (variable, text) in variables {
             let Some(rest) = variable.strip_prefix("K2_").filter(|rest| rest.contains("__")) else { continue };
             let path: Vec<String> = rest.split("__").map(str::to_lowercase).collect();
-            let path = self.from_environment(path);
+            let path = self.spelt_out(path);
             self.loose(&path, text, Origin::Environment(variable.as_str().into()), |key| {
                 format!("K2_{}", key.replace('.', "__").replace('-', "_").to_uppercase())
             });
@@ -155,7 +155,7 @@ impl Merged {
     }
 
     /// Puts back what the environment cannot spell: the dashes of pipelines, the dots and dashes of properties.
-    fn from_environment(&self, mut path: Vec<String>) -> Vec<String> {
+    fn spelt_out(&self, mut path: Vec<String>) -> Vec<String> {
         match path.as_slice() {
             [section, name, ..] if section == "pipelines" => {
                 let known = self.pipelines.keys().find(|known| same_name(known, name));

@@ -2,7 +2,7 @@
 
 use super::files::{Facts, inspect};
 use super::history::History;
-use super::offsets::{Key, Offsets, findings};
+use super::offsets::{Key, Offsets};
 use super::report::{Finding, Findings, Promise, TableReport, count, ranges};
 use super::subject::{Entry, Subject};
 use super::{Phase, Progress, Watch};
@@ -13,8 +13,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Files read at a time: opening them is most of the wait.
 const FILES_AT_ONCE: usize = 6;
-/// Ranges named per file and promise.
-const NAMED: usize = 10;
 
 /// The books of one table.
 pub(super) struct Book<'a> {
@@ -22,6 +20,8 @@ pub(super) struct Book<'a> {
     pub(super) subject: &'a Subject,
     pub(super) history: History,
     pub(super) offsets: Offsets,
+    /// Records that are there more than once.
+    twins: Offsets,
     rows: u64,
     bytes: u64,
     recorded: u64,
@@ -58,6 +58,7 @@ impl<'a> Book<'a> {
             subject,
             history,
             offsets: Offsets::new(),
+            twins: Offsets::new(),
             rows: 0,
             bytes: 0,
             recorded: 0,
@@ -104,13 +105,18 @@ impl<'a> Book<'a> {
         facts.wrong_file.into_iter().for_each(|f| self.files.add(f));
         facts.wrong_bounds.into_iter().for_each(|f| self.bounds.add(f));
         if let Some((rows, lowest)) = facts.impossible {
-            let what = format!("{} without a topic, a partition or an offset from 0 on (lowest: {lowest})", count(rows, "row"));
+            let what = format!(
+                "{} without a topic, a partition or an offset from 0 on (lowest: {lowest})",
+                count(rows, "row")
+            );
             self.below.add_many(Finding::new(what).file(&entry.path), rows);
         }
-        for (key, twice) in &facts.twice {
-            for (finding, rows) in findings(key, twice, "more than once in one file", NAMED) {
-                self.once.add_many(finding.file(&entry.path), rows);
+        for (key, twice) in facts.twice {
+            for (from, to) in ranges(twice.iter()) {
+                let finding = key.finding("more than once in one file").offsets(from, to).file(&entry.path);
+                self.once.add_many(finding, from.abs_diff(to));
             }
+            *self.twins.entry(key).or_default() |= twice;
         }
         for (key, set) in facts.offsets {
             self.check_covered(entry, &key, &set);
@@ -120,10 +126,12 @@ impl<'a> Book<'a> {
             }
             let known = self.offsets.entry(key.clone()).or_default();
             if known.intersection_len(&set) > 0 {
-                for (from, to) in ranges((&*known & &set).iter()) {
+                let twins = &*known & &set;
+                for (from, to) in ranges(twins.iter()) {
                     let finding = key.finding(TWICE).offsets(from, to).file(&entry.path);
                     self.once.add_many(finding, from.abs_diff(to));
                 }
+                *self.twins.entry(key).or_default() |= twins;
             }
             *known |= set;
         }
@@ -164,7 +172,7 @@ impl<'a> Book<'a> {
                 let (_, last) = ends(set);
                 if last >= next {
                     let mut above = set.iter();
-                    above.advance_to(u64::try_from(next).unwrap_or(0));
+                    above.advance_to(place(next));
                     for (from, to) in ranges(above) {
                         let what = format!("at or above the next offset {next}");
                         let finding = key.finding(what).offsets(from, to).file(&entry.path);
@@ -179,7 +187,8 @@ impl<'a> Book<'a> {
     fn limit(&self, key: &Key) -> Limit {
         let topics = || self.subject.sources.values().filter_map(|state| state.topics.get(&*key.topic));
         // a position without an id is about whatever the brokers had; one with an id only about its own incarnation
-        let same = topics().filter(|t| t.topic_id.is_none() || t.topic_id.as_ref().map(|id| id.as_str()) == key.topic_id.as_deref());
+        let same = topics()
+            .filter(|t| t.topic_id.is_none() || t.topic_id.as_ref().map(|id| id.as_str()) == key.topic_id.as_deref());
         let nexts: Vec<_> = same.map(|t| t.partitions.get(&Partition(key.partition)).map(|p| p.next.0)).collect();
         match nexts.iter().max() {
             Some(Some(next)) => Limit::Below(*next),
@@ -194,6 +203,14 @@ impl<'a> Book<'a> {
         let mut chains = self.history.chains.iter();
         chains.any(|((_, topic, partition), chain)| {
             **topic == *key.topic && *partition == key.partition && chain.moved && chain.stands.is_none()
+        })
+    }
+
+    /// Whether records of a range are there twice.
+    pub(super) fn has_twins_in(&self, topic: &str, partition: i32, from: i64, to: i64) -> bool {
+        let range = place(from)..place(to);
+        self.twins.iter().any(|(key, twins)| {
+            *key.topic == *topic && key.partition == partition && twins.range_cardinality(range.clone()) > 0
         })
     }
 
@@ -243,7 +260,8 @@ impl<'a> Book<'a> {
             self.positions.into_check(Promise::Positions, format!("{placed} of {sources}")),
             self.ranges.into_check(Promise::Ranges, self.history.summary()),
             self.once.into_check(Promise::Once, format!("{rows} in {}", count(self.offsets.len() as u64, "partition"))),
-            self.below.into_check(Promise::BelowNext, format!("{rows}, {} with a position", count(limited, "partition"))),
+            self.below
+                .into_check(Promise::BelowNext, format!("{rows}, {} with a position", count(limited, "partition"))),
             self.files.into_check(Promise::Files, of_files.clone()),
             self.bounds.into_check(Promise::Bounds, of_files),
             counts,
@@ -266,7 +284,8 @@ impl<'a> Book<'a> {
     fn counts(&self) -> super::Check {
         let mut findings = Findings::default();
         if self.subject.delete_files > 0 {
-            let why = format!("not compared: {} of other engines", count(self.subject.delete_files as u64, "delete file"));
+            let why =
+                format!("not compared: {} of other engines", count(self.subject.delete_files as u64, "delete file"));
             return findings.into_check(Promise::Counts, why);
         }
         if self.rows != self.recorded {
@@ -289,10 +308,14 @@ impl<'a> Book<'a> {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let holes: u64 = self.offsets.values().map(|set| {
-            let (first, last) = ends(set);
-            (last.abs_diff(first) + 1).saturating_sub(set.len())
-        }).sum();
+        let holes: u64 = self
+            .offsets
+            .values()
+            .map(|set| {
+                let (first, last) = ends(set);
+                (last.abs_diff(first) + 1).saturating_sub(set.len())
+            })
+            .sum();
         if holes > 0 {
             notes.push(format!(
                 "{} between the first and the last row of a partition {} no row: that is so in compacted and \
@@ -308,10 +331,12 @@ impl<'a> Book<'a> {
         }
         let mut doubled: BTreeMap<String, u64> = BTreeMap::new();
         for (key, set) in self.offsets.iter().filter(|(key, _)| key.topic_id.is_none()) {
-            let with_id = self.offsets.iter().filter(|(k, _)| {
-                k.topic_id.is_some() && k.topic == key.topic && k.partition == key.partition
-            });
-            *doubled.entry(key.topic.to_string()).or_default() += with_id.map(|(_, s)| s.intersection_len(set)).sum::<u64>();
+            let with_id = self
+                .offsets
+                .iter()
+                .filter(|(k, _)| k.topic_id.is_some() && k.topic == key.topic && k.partition == key.partition);
+            *doubled.entry(key.topic.to_string()).or_default() +=
+                with_id.map(|(_, s)| s.intersection_len(set)).sum::<u64>();
         }
         for (topic, offsets) in doubled.into_iter().filter(|(_, n)| *n > 0) {
             notes.push(format!(
@@ -320,7 +345,12 @@ impl<'a> Book<'a> {
             ));
         }
         let incarnations = |topic: &str| {
-            self.offsets.keys().filter(|k| &*k.topic == topic).filter_map(|k| k.topic_id.as_ref()).collect::<BTreeSet<_>>().len()
+            self.offsets
+                .keys()
+                .filter(|k| &*k.topic == topic)
+                .filter_map(|k| k.topic_id.as_ref())
+                .collect::<BTreeSet<_>>()
+                .len()
         };
         let topics: BTreeSet<&str> = self.offsets.keys().map(|k| &*k.topic).collect();
         for topic in topics.into_iter().filter(|t| incarnations(t) > 1) {
@@ -337,4 +367,9 @@ const TWICE: &str = "in a second file";
 fn ends(set: &RoaringTreemap) -> (i64, i64) {
     let end = |offset: Option<u64>| i64::try_from(offset.unwrap_or(0)).unwrap_or(i64::MAX);
     (end(set.min()), end(set.max()))
+}
+
+/// An offset as a bitmap knows it.
+pub(super) fn place(offset: i64) -> u64 {
+    u64::try_from(offset).unwrap_or(0)
 }

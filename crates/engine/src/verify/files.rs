@@ -1,6 +1,6 @@
 //! One data file: is it there as its manifest says, which offsets does it hold, and are its bounds true?
 
-use super::offsets::{Offsets, OffsetSets};
+use super::offsets::{OffsetSets, Offsets};
 use super::report::Finding;
 use super::rows::{Unread, column, footer, length, rows};
 use super::subject::{Entry, Subject};

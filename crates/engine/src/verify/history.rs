@@ -125,7 +125,8 @@ impl History {
             if let Some(stands) = stands
                 && stands != Some(*next)
             {
-                let end = stands.map_or_else(|| "it was taken away".to_owned(), |s| format!("the last range ends at {s}"));
+                let end =
+                    stands.map_or_else(|| "it was taken away".to_owned(), |s| format!("the last range ends at {s}"));
                 findings.add(
                     Finding::new(format!("the position of {source} is {next}, but by the history of main {end}"))
                         .topic(topic.clone(), *partition),

@@ -1,6 +1,6 @@
 //! Which offsets a file holds, as compressed bitmaps: 100 million rows in runs take a few MiB.
 
-use super::report::{Finding, ranges};
+use super::report::Finding;
 use roaring::RoaringTreemap;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -116,11 +116,4 @@ impl Open {
             }
         }
     }
-}
-
-/// The ranges of a set, as findings.
-pub(super) fn findings(key: &Key, set: &RoaringTreemap, what: &str, most: usize) -> Vec<(Finding, u64)> {
-    let mut all: Vec<_> = ranges(set.iter()).into_iter();
-    let first = all.by_ref().take(most);
-    first.map(|(from, to)| (key.finding(what).offsets(from, to), from.abs_diff(to))).collect()
 }

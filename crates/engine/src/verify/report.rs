@@ -138,10 +138,6 @@ impl Findings {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.first.len() >= KEPT
-    }
-
     pub(super) fn first(&self) -> &[Finding] {
         &self.first
     }

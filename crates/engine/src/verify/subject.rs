@@ -3,6 +3,7 @@
 
 use super::history::ChainKey;
 use super::report::{Finding, Findings};
+use futures::TryStreamExt;
 use iceberg::scan::FileScanTaskDeleteFile;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, ManifestContentType, PrimitiveLiteral, SchemaRef, SnapshotRef, Struct,
@@ -12,7 +13,6 @@ use k2_lake::decision::Head;
 use k2_lake::store::iceberg_error;
 use k2_model::position::PROPERTY_PREFIX;
 use k2_model::{Result, SourceId, SourceState};
-use futures::TryStreamExt;
 use std::collections::{BTreeMap, HashMap};
 
 /// The columns that say which Kafka record a row is. Silver names them in its own way.
@@ -90,8 +90,7 @@ impl Subject {
             }
         }
         let snapshot = table.metadata().current_snapshot().cloned();
-        let mut subject =
-            Self { table, snapshot, keys, sources, unreadable, entries: Vec::new(), delete_files: 0 };
+        let mut subject = Self { table, snapshot, keys, sources, unreadable, entries: Vec::new(), delete_files: 0 };
         subject.read_manifests().await?;
         Ok(subject)
     }
@@ -115,14 +114,13 @@ impl Subject {
     async fn read_manifests(&mut self) -> Result<()> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         let list = self.table.manifest_list_reader(snapshot).load().await;
-        let list = list.map_err(|e| {
-            iceberg_error("cannot read the manifest list", e).at(snapshot.manifest_list().to_owned())
-        })?;
+        let list = list
+            .map_err(|e| iceberg_error("cannot read the manifest list", e).at(snapshot.manifest_list().to_owned()))?;
         // one manifest at a time, and little of each entry: a table may have a hundred thousand files
         for manifest in list.entries() {
             let content = manifest.load_manifest(self.table.file_io()).await;
-            let content = content
-                .map_err(|e| iceberg_error("cannot read a manifest", e).at(manifest.manifest_path.clone()))?;
+            let content =
+                content.map_err(|e| iceberg_error("cannot read a manifest", e).at(manifest.manifest_path.clone()))?;
             for entry in content.entries().iter().filter(|e| e.is_alive()) {
                 if manifest.content == ManifestContentType::Deletes
                     || entry.data_file().content_type() != DataContentType::Data

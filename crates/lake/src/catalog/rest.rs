@@ -122,7 +122,8 @@ impl Catalog for RestCatalog {
             let url = self.http.url(&["namespaces"])?;
             let request = CreateNamespace { namespace: &levels, properties: HashMap::new() };
             let answer = self.http.send(Method::POST, url, &[], Some(&request)).await.into_answer()?;
-            if !answer.is_success() && answer.status != 409 {
+            // somebody else was faster; not every catalog says 409 then
+            if !answer.is_success() && !self.namespace_exists(&levels.join(".")).await? {
                 let error = answer.into_error("cannot create the namespace");
                 return Err(error.at(format!("namespace {}", levels.join("."))));
             }
@@ -191,18 +192,17 @@ impl Catalog for RestCatalog {
         let joined = ident.namespace().to_url_string();
         let url = self.http.url(&Self::namespace_path(&joined, &["tables"]))?;
         let request = CreateTable::of(creation);
+        let request = request.map_err(|e| at(iceberg_error("the table makes no sense", e).with_class(Class::Config)))?;
         let sent = self.http.send(Method::POST, url, self.delegation(), Some(&request)).await;
         let answer = sent.into_answer().map_err(at)?;
-        match answer.status {
-            409 => {
-                let theirs = self.load(&ident).await?;
-                theirs.ok_or_else(|| at(answer.into_error("the name is taken, but not by a table that can be loaded")))
-            }
-            _ if answer.is_success() => {
-                let created = answer.json("table").map_err(|e| at(e.with_class(Class::Unknown)))?;
-                self.table(ident.clone(), created).map_err(at)
-            }
-            _ => Err(at(answer.into_error("cannot create the table"))),
+        if answer.is_success() {
+            let created = answer.json("table").map_err(|e| at(e.with_class(Class::Unknown)))?;
+            return self.table(ident.clone(), created).map_err(at);
+        }
+        // somebody else was faster; not every catalog says 409 then
+        match self.load(&ident).await? {
+            Some(theirs) => Ok(theirs),
+            None => Err(at(answer.into_error("cannot create the table"))),
         }
     }
 

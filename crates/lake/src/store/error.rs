@@ -62,27 +62,25 @@ pub(super) fn store_error(doing: Doing, location: &str, e: object_store::Error) 
 
 /// Transport, 5xx, and what a local disk has to say.
 fn generic(e: &object_store::Error) -> (Class, &'static str, Option<&'static str>) {
-    if let Some(io) = find::<std::io::Error>(e) {
-        return match io.kind() {
-            IoKind::StorageFull | IoKind::QuotaExceeded => {
-                (Class::Retry, "the disk is full", Some("free some space; work goes on by itself"))
-            }
-            IoKind::PermissionDenied | IoKind::ReadOnlyFilesystem => {
-                (Class::Config, "access denied", Some("give the process's user the right to write there"))
-            }
-            IoKind::NotADirectory | IoKind::IsADirectory | IoKind::InvalidFilename => {
-                (Class::Config, "the path cannot be used", Some("correct catalog.warehouse"))
-            }
-            _ => (Class::Retry, "", None),
-        };
-    }
     match find::<HttpError>(e).map(HttpError::kind) {
-        Some(HttpErrorKind::Connect) => (
-            Class::Retry,
-            "the object store cannot be reached",
-            Some("check store.endpoint and the network"),
-        ),
-        Some(HttpErrorKind::Timeout) => (Class::Retry, "no answer in time", None),
+        Some(HttpErrorKind::Connect) => {
+            let fix = "check store.endpoint and the network";
+            return (Class::Retry, "the object store cannot be reached", Some(fix));
+        }
+        Some(HttpErrorKind::Timeout) => return (Class::Retry, "no answer in time", None),
+        Some(_) => return (Class::Retry, "", None),
+        None => {}
+    }
+    match find::<std::io::Error>(e).map(std::io::Error::kind) {
+        Some(IoKind::StorageFull | IoKind::QuotaExceeded) => {
+            (Class::Retry, "the disk is full", Some("free some space; work goes on by itself"))
+        }
+        Some(IoKind::PermissionDenied | IoKind::ReadOnlyFilesystem) => {
+            (Class::Config, "access denied", Some("give the process's user the right to write there"))
+        }
+        Some(IoKind::NotADirectory | IoKind::IsADirectory | IoKind::InvalidFilename) => {
+            (Class::Config, "the path cannot be used", Some("correct catalog.warehouse"))
+        }
         _ => (Class::Retry, "", None),
     }
 }

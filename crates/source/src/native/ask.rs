@@ -1,5 +1,7 @@
 //! Questions to the brokers. Each is sent at once and answered on a queue of its own, so one can wait or come back later.
 
+mod policy;
+
 use super::consume::Queue;
 use super::list::{List, elements};
 use super::{Client, ErrorText, Failure, Seat, code, millis, sys, text_of};
@@ -86,6 +88,9 @@ impl Drop for Answer {
     }
 }
 
+/// How long to look for a broker that is up, before a question goes where librdkafka sends it by itself.
+const LOOK_AROUND: Duration = Duration::from_millis(300);
+
 /// Options of a request.
 struct Options(*mut sys::rd_kafka_AdminOptions_t);
 
@@ -99,6 +104,13 @@ impl Options {
             Self(options)
         }
     }
+
+    /// Sends the request to this broker instead of the controller.
+    fn to_broker(&self, id: i32) {
+        let mut text = ErrorText::new();
+        // SAFETY: valid options; an id out of range leaves them as they are.
+        unsafe { sys::rd_kafka_AdminOptions_set_broker(self.0, id, text.as_mut_ptr(), text.len()) };
+    }
 }
 
 impl Drop for Options {
@@ -109,10 +121,28 @@ impl Drop for Options {
 }
 
 impl Client {
+    /// A broker that answers. Any one can describe a topic; the controller, which librdkafka would ask, may be away.
+    fn broker_that_answers(&self) -> Option<i32> {
+        let mut found: *const sys::rd_kafka_metadata = ptr::null();
+        // SAFETY: a valid handle; on success the metadata is ours until destroyed, its arrays live as long as it.
+        unsafe {
+            let err = sys::rd_kafka_metadata(self.ptr(), 0, ptr::null_mut(), &mut found, millis(LOOK_AROUND));
+            Failure::of(err).ok()?;
+            let metadata = &*found;
+            let first = (metadata.broker_cnt > 0 && !metadata.brokers.is_null()).then(|| (*metadata.brokers).id);
+            let answered = Some(metadata.orig_broker_id).filter(|id| *id >= 0).or(first);
+            sys::rd_kafka_metadata_destroy(found);
+            answered
+        }
+    }
+
     /// Asks for a topic's id, partitions and our rights.
     pub(crate) fn ask_topic(self: &Arc<Self>, topic: &CString, timeout: Duration) -> Asked<TopicFacts> {
         let queue = Queue::new(self);
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
+        if let Some(id) = self.broker_that_answers() {
+            options.to_broker(id);
+        }
         let mut names = [topic.as_ptr()];
         // SAFETY: all pointers are valid for the calls; librdkafka copies names and options.
         unsafe {

@@ -1,5 +1,15 @@
 //! A table and a sink that behave as the engine's do, as far as a source can tell, and clusters to read from.
-#![allow(dead_code, unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+#![allow(
+    dead_code,
+    unsafe_code,
+    unreachable_pub,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    missing_docs
+)]
 #![allow(clippy::disallowed_methods, reason = "tests take their servers from the environment")]
 
 use arrow::array::{Array, AsArray};
@@ -363,13 +373,13 @@ fn sink(mut received: tokio::sync::mpsc::Receiver<Event>, seen: &Mutex<Seen>, ho
             }
             Event::Revoke { partitions, reply } => {
                 let listed: Vec<i32> = partitions.iter().map(|p| p.0).collect();
-                listed.iter().for_each(|p| drop(current.remove(p)));
+                current.retain(|p, _| !listed.contains(p));
                 lock(seen).revoked.push(listed);
                 let _ = reply.send(());
             }
             Event::Lost { partitions } => {
                 let listed: Vec<i32> = partitions.iter().map(|p| p.0).collect();
-                listed.iter().for_each(|p| drop(current.remove(p)));
+                current.retain(|p, _| !listed.contains(p));
                 lock(seen).lost.push(listed);
             }
             Event::CaughtUp => lock(seen).caught_up += 1,

@@ -54,7 +54,12 @@ pub(super) struct CreateTable {
 }
 
 impl CreateTable {
-    pub(super) fn of(creation: TableCreation) -> Self {
+    /// Some catalogs (Nessie) want the ids of partition fields, which iceberg leaves out: they are as bound here.
+    pub(super) fn of(creation: TableCreation) -> iceberg::Result<Self> {
+        let partition_spec = match creation.partition_spec {
+            Some(spec) => Some(spec.with_spec_id(0).bind(creation.schema.clone())?.into_unbound()),
+            None => None,
+        };
         let version = match creation.format_version {
             FormatVersion::V1 => "1",
             FormatVersion::V2 => "2",
@@ -62,15 +67,15 @@ impl CreateTable {
         };
         let mut properties = creation.properties;
         properties.insert("format-version".into(), version.into());
-        Self {
+        Ok(Self {
             name: creation.name,
             location: creation.location,
             schema: creation.schema,
-            partition_spec: creation.partition_spec,
+            partition_spec,
             write_order: creation.sort_order,
             stage_create: false,
             properties,
-        }
+        })
     }
 }
 

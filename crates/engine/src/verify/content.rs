@@ -1,0 +1,262 @@
+//! The table's rows by content: sums of all rows in the compared ranges, and single rows where the sums differ.
+
+use super::digest::{Parts, Sums};
+use super::rows::{Unread, column, footer, rows};
+use super::subject::{Entry, Subject};
+use super::{Phase, Progress, Watch};
+use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryArray, ListArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use futures::{StreamExt, TryStreamExt, stream};
+use k2_model::{Error, Result, TopicIdentity};
+use roaring::RoaringTreemap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Bytes of rows in one batch, about.
+const BATCH_BYTES: u64 = 4 << 20;
+/// Bytes of files read at a time, about.
+const FILES_BYTES: u64 = 64 << 20;
+/// Differences that are named.
+const NAMED: usize = 10;
+
+/// By partition: the offsets whose rows have neither key nor headers.
+pub(super) type Bare = BTreeMap<i32, Arc<RoaringTreemap>>;
+
+/// Which rows are compared: those whose record Kafka showed.
+pub(super) struct Wanted<'a> {
+    topic: &'a str,
+    topic_id: Option<&'a str>,
+    partitions: HashMap<i32, (i64, i64, &'a RoaringTreemap)>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(identity: &'a TopicIdentity, partitions: HashMap<i32, (i64, i64, &'a RoaringTreemap)>) -> Self {
+        Self { topic: &identity.topic, topic_id: identity.topic_id.as_ref().map(|id| id.as_str()), partitions }
+    }
+
+    fn has(&self, partition: i32, offset: i64) -> bool {
+        let Some((from, to, seen)) = self.partitions.get(&partition) else { return false };
+        (*from..*to).contains(&offset) && u64::try_from(offset).is_ok_and(|o| seen.contains(o))
+    }
+
+    /// Whether the bounds of a file leave room for such rows, and for such of these blocks if some are given.
+    fn may_be_in(&self, entry: &Entry, blocks: Option<&[(i32, i64, i64)]>) -> bool {
+        let overlaps = |from: i64, to: i64| {
+            entry.offsets.0.is_none_or(|lower| lower < to) && entry.offsets.1.is_none_or(|upper| upper >= from)
+        };
+        match blocks {
+            Some(blocks) => blocks.iter().any(|(_, from, to)| overlaps(*from, *to)),
+            None => self.partitions.values().any(|(from, to, _)| overlaps(*from, *to)),
+        }
+    }
+}
+
+/// A row that does not hold what its record holds.
+pub(super) struct Difference {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) parts: Vec<&'static str>,
+    pub(super) file: String,
+}
+
+/// Reads a table's rows whole.
+pub(super) struct Content<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) name: &'a str,
+    pub(super) watch: &'a Watch,
+}
+
+impl Content<'_> {
+    /// The sums of all wanted rows.
+    pub(super) async fn sums(&self, wanted: &Wanted<'_>, bare: &Bare) -> Result<Sums> {
+        let entries: Vec<&Entry> = self.subject.entries.iter().filter(|e| wanted.may_be_in(e, None)).collect();
+        let largest = entries.iter().map(|e| e.size).max().unwrap_or(1).max(1);
+        let at_once = usize::try_from((FILES_BYTES / largest).clamp(1, 6)).unwrap_or(1);
+        let of = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        let reads = entries.into_iter().map(|entry| async move {
+            let (mut sums, mut rows) = (Sums::default(), 0);
+            self.each(entry, wanted, bare, |partition, offset, parts| {
+                rows += 1;
+                sums.add(partition, offset, &parts);
+            })
+            .await?;
+            Ok::<_, Error>((sums, rows))
+        });
+        let mut reads = stream::iter(reads).buffer_unordered(at_once);
+        let (mut all, mut done, mut rows) = (Sums::default(), 0, 0_u64);
+        while let Some((sums, more)) = reads.try_next().await? {
+            all.merge(sums);
+            (done, rows) = (done + 1, rows + more);
+            (self.watch)(Progress { table: self.name, phase: Phase::Content, done, of, rows });
+        }
+        Ok(all)
+    }
+
+    /// The first rows in these blocks that differ from the records.
+    pub(super) async fn differences(
+        &self,
+        wanted: &Wanted<'_>,
+        bare: &Bare,
+        records: &HashMap<(i32, i64), Parts>,
+        blocks: &[(i32, i64, i64)],
+    ) -> Result<Vec<Difference>> {
+        let mut found = Vec::new();
+        for entry in self.subject.entries.iter().filter(|e| wanted.may_be_in(e, Some(blocks))) {
+            self.each(entry, wanted, bare, |partition, offset, parts| {
+                let Some(record) = records.get(&(partition, offset)) else { return };
+                let differing = record.differing(&parts);
+                if !differing.is_empty() && found.len() < NAMED {
+                    found.push(Difference { partition, offset, parts: differing, file: entry.path.clone() });
+                }
+            })
+            .await?;
+            if found.len() == NAMED {
+                break;
+            }
+        }
+        found.sort_by_key(|d| (d.partition, d.offset));
+        Ok(found)
+    }
+
+    /// Hands out the wanted rows of a file. A file that cannot be read is a finding elsewhere; its rows are left out.
+    async fn each(
+        &self,
+        entry: &Entry,
+        wanted: &Wanted<'_>,
+        bare: &Bare,
+        mut on: impl FnMut(i32, i64, Parts),
+    ) -> Result<()> {
+        match self.read(entry, wanted, bare, &mut on).await {
+            Ok(()) | Err(Unread::Bad(_)) => Ok(()),
+            Err(Unread::Store(e)) => Err(e),
+        }
+    }
+
+    async fn read(
+        &self,
+        entry: &Entry,
+        wanted: &Wanted<'_>,
+        bare: &Bare,
+        on: &mut impl FnMut(i32, i64, Parts),
+    ) -> Result<(), Unread> {
+        let footer = footer(self.subject, &entry.path, entry.size).await?;
+        let bytes: i64 = footer.row_groups().iter().map(|g| g.total_byte_size()).sum();
+        let a_row = (u64::try_from(bytes).unwrap_or(0) / entry.rows.max(1)).max(1);
+        drop(footer);
+        let batch_rows = usize::try_from((BATCH_BYTES / a_row).clamp(16, 8192)).unwrap_or(16);
+        let schema = self.subject.schema();
+        let names = ["topic", "topic_id", "partition", "offset", "raw_bytes", "key", "headers", "kafka_timestamp"];
+        let ids = names.map(|name| schema.field_id_by_name(name));
+        let ids: Vec<i32> = ids.into_iter().flatten().collect();
+        if ids.len() < names.len() {
+            return Err(Unread::Bad("columns of bronze are missing".to_owned()));
+        }
+        let mut batches = rows(self.subject, entry, &ids, batch_rows)?;
+        while let Some(batch) = batches.try_next().await? {
+            let columns = Columns::of(&batch)?;
+            for row in 0..batch.num_rows() {
+                let (partition, offset) = columns.place(row);
+                let topic_id = columns.topic_id(row);
+                let same =
+                    columns.topic.value(row) == wanted.topic && (topic_id.is_none() || topic_id == wanted.topic_id);
+                if !same || !wanted.has(partition, offset) {
+                    continue;
+                }
+                let is_bare = bare.get(&partition).is_some_and(|b| u64::try_from(offset).is_ok_and(|o| b.contains(o)));
+                // beside a row with the id, one without it is Spark's: a twin, not to be compared
+                if wanted.topic_id.is_some() && topic_id.is_none() && !is_bare {
+                    continue;
+                }
+                let parts = columns.parts(row);
+                on(partition, offset, if is_bare { parts.without_key_and_headers() } else { parts });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The columns of a batch in the types that they are compared in.
+struct Columns {
+    topic: StringArray,
+    topic_id: StringArray,
+    partition: ArrayRef,
+    offset: ArrayRef,
+    value: LargeBinaryArray,
+    key: LargeBinaryArray,
+    headers: Option<Headers>,
+    timestamp: ArrayRef,
+}
+
+struct Headers {
+    list: ListArray,
+    keys: StringArray,
+    values: LargeBinaryArray,
+}
+
+impl Columns {
+    fn of(batch: &RecordBatch) -> Result<Self, Unread> {
+        let timestamp = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+        Ok(Self {
+            topic: column(batch, 0, &DataType::Utf8)?.as_string().clone(),
+            topic_id: column(batch, 1, &DataType::Utf8)?.as_string().clone(),
+            partition: column(batch, 2, &DataType::Int32)?,
+            offset: column(batch, 3, &DataType::Int64)?,
+            value: column(batch, 4, &DataType::LargeBinary)?.as_binary().clone(),
+            key: column(batch, 5, &DataType::LargeBinary)?.as_binary().clone(),
+            headers: Headers::of(batch.column(6))?,
+            timestamp: column(batch, 7, &timestamp)?,
+        })
+    }
+
+    fn place(&self, row: usize) -> (i32, i64) {
+        (self.partition.as_primitive::<Int32Type>().value(row), self.offset.as_primitive::<Int64Type>().value(row))
+    }
+
+    fn topic_id(&self, row: usize) -> Option<&str> {
+        (!self.topic_id.is_null(row)).then(|| self.topic_id.value(row))
+    }
+
+    fn parts(&self, row: usize) -> Parts {
+        let (value, key) = (bytes(&self.value, row), bytes(&self.key, row));
+        let timestamp = self.timestamp.as_primitive::<TimestampMicrosecondType>();
+        let timestamp = (!timestamp.is_null(row)).then(|| timestamp.value(row));
+        let headers = self.headers.iter().flat_map(|h| h.of_row(row));
+        Parts::of(value, key, headers, timestamp)
+    }
+}
+
+fn bytes(column: &LargeBinaryArray, row: usize) -> Option<&[u8]> {
+    (!column.is_null(row)).then(|| column.value(row))
+}
+
+impl Headers {
+    fn of(column: &ArrayRef) -> Result<Option<Self>, Unread> {
+        let bad = |e: arrow::error::ArrowError| Unread::Bad(e.to_string());
+        if column.null_count() == column.len() {
+            return Ok(None);
+        }
+        let list = match column.data_type() {
+            DataType::List(_) => Arc::clone(column),
+            DataType::LargeList(element) => {
+                let element = Field::clone(element);
+                cast(column, &DataType::List(Arc::new(element))).map_err(bad)?
+            }
+            other => return Err(Unread::Bad(format!("headers is {other}, not a list"))),
+        };
+        let list = list.as_list::<i32>().clone();
+        let Some(entries) = list.values().as_struct_opt() else {
+            return Err(Unread::Bad("a header is not a struct".to_owned()));
+        };
+        let keys = cast(entries.column(0), &DataType::Utf8).map_err(bad)?.as_string().clone();
+        let values = cast(entries.column(1), &DataType::LargeBinary).map_err(bad)?.as_binary().clone();
+        Ok(Some(Self { list, keys, values }))
+    }
+
+    fn of_row(&self, row: usize) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        let offsets = self.list.value_offsets();
+        let at = |i: usize| offsets.get(i).and_then(|o| usize::try_from(*o).ok()).unwrap_or(0);
+        let range = if self.list.is_null(row) { 0..0 } else { at(row)..at(row + 1) };
+        range.map(|i| (self.keys.value(i), (!self.values.is_null(i)).then(|| self.values.value(i))))
+    }
+}

@@ -1,0 +1,394 @@
+//! The table beside Kafka: every record that Kafka still has below the next offset is in the table byte for byte, and the
+//! table has no row there that Kafka does not.
+//!
+//! 1. Kafka is read once, read_committed, partition by partition: which offsets there are, and sums of what they hold.
+//! 2. Offsets are compared as sets: exact, and in a few MiB.
+//! 3. The table's files are read once, whole ([`super::content`]), and sums of what both have are compared.
+//! 4. Blocks that differ are read again from both, to name records and parts.
+//!
+//! Retention goes on meanwhile: a partition's comparison begins where Kafka began to answer.
+
+use super::book::{Book, place};
+use super::content::{Content, Wanted};
+use super::digest::{Parts, Sums};
+use super::report::{Check, Finding, Findings, Promise, count, ranges};
+use super::{Phase, Progress, Watch};
+use crate::config::{Config, Pipeline, Start};
+use crate::connect;
+use k2_lake::decision::check_identity;
+use k2_model::{Class, Error, NextOffset, Partition, Result, SourceId, SourceState, TopicIdentity};
+use k2_source::{Admin, ClientSettings, Reader, Record};
+use roaring::RoaringTreemap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What librdkafka may prefetch.
+const PREFETCH: u64 = 16 << 20;
+/// How often a partition is begun again because retention overtook its first offset.
+const OVERTAKEN: usize = 5;
+/// Blocks that are looked at record by record.
+const LOOKED_AT: usize = 16;
+/// How many offsets between two words on progress.
+const STRIDE: u64 = 50_000;
+
+/// What was asked of Kafka before the tables were loaded.
+pub(super) struct Cluster {
+    settings: ClientSettings,
+    /// By pipeline.
+    topics: BTreeMap<String, Asked>,
+}
+
+struct Asked {
+    identity: Arc<TopicIdentity>,
+    group: BTreeMap<Partition, NextOffset>,
+}
+
+impl Cluster {
+    pub(super) async fn ask(config: &Config, pipelines: &[&Pipeline]) -> Result<Self> {
+        let settings = connect::kafka(config);
+        let wanted: Vec<_> = pipelines.iter().map(|p| (p.name.clone(), p.topic.clone(), p.group.clone())).collect();
+        let with = settings.clone();
+        let topics = blocking(move || {
+            let admin = Admin::connect(&with, "k2-verify")?;
+            let ask = |(name, topic, group): (String, String, String)| {
+                let identity = Arc::new(admin.identity(&topic)?);
+                Ok((name, Asked { identity, group: admin.group_offsets(&group, &topic)? }))
+            };
+            wanted.into_iter().map(ask).collect::<Result<_>>()
+        });
+        Ok(Self { settings, topics: topics.await? })
+    }
+}
+
+/// Calls of the Kafka client block; they get a thread where that harms nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::unknown("reading Kafka failed").caused_by(e)),
+    }
+}
+
+/// One partition, as Kafka has it.
+struct Side {
+    from: i64,
+    to: i64,
+    seen: RoaringTreemap,
+}
+
+/// A range of a partition that is to be read.
+#[derive(Clone)]
+struct Span {
+    partition: i32,
+    from: i64,
+    to: i64,
+    /// Offsets that the table has.
+    rows: Arc<RoaringTreemap>,
+    /// Those of them whose rows have neither key nor headers.
+    bare: Arc<RoaringTreemap>,
+}
+
+/// The comparison of one table with the topics that feed it.
+pub(super) struct Comparison<'a> {
+    name: &'a str,
+    book: &'a Book<'a>,
+    cluster: &'a Cluster,
+    watch: &'a Watch,
+    kafka: Findings,
+    group: Findings,
+    records: u64,
+    partitions: u64,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(name: &'a str, book: &'a Book<'a>, cluster: &'a Cluster, watch: &'a Watch) -> Self {
+        let (kafka, group) = (Findings::default(), Findings::default());
+        Self { name, book, cluster, watch, kafka, group, records: 0, partitions: 0 }
+    }
+
+    pub(super) fn into_checks(self) -> Vec<Check> {
+        let partitions = count(self.partitions, "partition");
+        let compared = format!("{} of {partitions} compared", count(self.records, "record"));
+        vec![self.kafka.into_check(Promise::Kafka, compared), self.group.into_check(Promise::Group, partitions)]
+    }
+
+    /// Compares the topic of one pipeline.
+    pub(super) async fn compare(&mut self, pipeline: &Pipeline) -> Result<()> {
+        let cluster = self.cluster;
+        let Some(asked) = cluster.topics.get(&pipeline.name) else { return Ok(()) };
+        let Some(state) = self.book.subject.sources.get(&SourceId::new(pipeline.group.as_str())) else {
+            // nothing below a next offset that is not there
+            return Ok(());
+        };
+        if let Err(e) = check_identity(state, &asked.identity) {
+            self.kafka.add(Finding::new(format!("cannot be compared: {e}")));
+            return Ok(());
+        }
+        let spans = self.spans(pipeline, state, asked).await?;
+        let (sides, kafka) = self.read_kafka(pipeline, &spans).await?;
+        self.compare_offsets(pipeline, &spans, &sides).await?;
+        let wanted = Wanted::new(&asked.identity, sides.iter().map(|(p, s)| (*p, (s.from, s.to, &s.seen))).collect());
+        let content = Content { subject: self.book.subject, name: self.name, watch: self.watch };
+        let table = content.sums(&wanted, &bare_of(&spans)).await?;
+        let differing = kafka.differing(&table);
+        self.name_differences(pipeline, &spans, &sides, &content, &wanted, &differing).await
+    }
+
+    /// What to read of each partition; positions that Kafka or the group contradict are findings.
+    async fn spans(&mut self, pipeline: &Pipeline, state: &SourceState, asked: &Asked) -> Result<Vec<Span>> {
+        let Some(position) = state.topics.get(&pipeline.topic) else { return Ok(Vec::new()) };
+        let topic = &pipeline.topic;
+        let partitions: Vec<Partition> = position.partitions.keys().copied().collect();
+        let (settings, name) = (self.cluster.settings.clone(), topic.clone());
+        let logs = blocking(move || {
+            let admin = Admin::connect(&settings, "k2-verify")?;
+            let there = admin.partitions(&name)?;
+            let asked: Vec<_> = partitions.into_iter().filter(|p| there.contains(p)).collect();
+            admin.all_watermarks(&name, &asked)
+        });
+        let logs = logs.await?;
+        let mut spans = Vec::new();
+        for (partition, at) in &position.partitions {
+            let next = at.next.0;
+            let chain = self.book.history.chains.get(&(pipeline.group.clone(), topic.clone(), partition.0));
+            let moved = chain.is_some_and(|c| c.moved);
+            if let Some(committed) = asked.group.get(partition).filter(|c| c.0 > next && !moved) {
+                let what =
+                    format!("group {} has committed {committed}, the table's next offset is {next}", pipeline.group);
+                self.group.add(Finding::new(what).topic(topic.clone(), partition.0));
+            }
+            let Some(log) = logs.get(partition) else {
+                let what = "the table has a position, but the topic has no such partition";
+                self.kafka.add(Finding::new(what).topic(topic.clone(), partition.0));
+                continue;
+            };
+            if log.end.0 < next {
+                let what = "the table has read this, but Kafka's log ends before it";
+                let finding = Finding::new(what).topic(topic.clone(), partition.0).offsets(log.end.0, next);
+                self.kafka.add_many(finding, next.abs_diff(log.end.0));
+            }
+            let (rows, bare) = self.rows_of(&asked.identity, *partition);
+            // a pipeline that starts at the end owes nothing before its first range
+            let first = match pipeline.start {
+                Start::Earliest => None,
+                Start::Latest => chain.and_then(|c| c.first).or_else(|| i64::try_from(rows.min()?).ok()),
+            };
+            let (rows, bare) = (Arc::new(rows), Arc::new(bare));
+            let from = log.low.0.max(first.unwrap_or(0));
+            spans.push(Span { partition: partition.0, from, to: next.min(log.end.0), rows, bare });
+            self.partitions += 1;
+        }
+        Ok(spans)
+    }
+
+    /// The offsets that the table has of this incarnation, and those of them that only rows of Spark have.
+    fn rows_of(&self, identity: &TopicIdentity, partition: Partition) -> (RoaringTreemap, RoaringTreemap) {
+        let id = identity.topic_id.as_ref().map(|id| id.as_str());
+        let (mut with_id, mut without) = (RoaringTreemap::new(), RoaringTreemap::new());
+        for (key, set) in &self.book.offsets {
+            if *key.topic != *identity.topic || key.partition != partition.0 {
+                continue;
+            }
+            if key.topic_id.is_none() {
+                without |= set;
+            } else if key.topic_id.as_deref() == id {
+                with_id |= set;
+            }
+        }
+        let bare = if id.is_some() { &without - &with_id } else { RoaringTreemap::new() };
+        (with_id | without, bare)
+    }
+
+    /// Reads what Kafka has of the spans.
+    async fn read_kafka(&mut self, pipeline: &Pipeline, spans: &[Span]) -> Result<(BTreeMap<i32, Side>, Sums)> {
+        let (settings, topic, spans) = (self.cluster.settings.clone(), pipeline.topic.clone(), spans.to_vec());
+        let (watch, table) = (Arc::clone(self.watch), self.name.to_owned());
+        let read = blocking(move || {
+            let admin = Admin::connect(&settings, "k2-verify")?;
+            let reader = Reader::open(&settings, "k2-verify", &topic, PREFETCH)?;
+            let of = spans.iter().map(|s| s.to.abs_diff(s.from.min(s.to))).sum();
+            let (mut sides, mut sums, mut done, mut records) = (BTreeMap::new(), Sums::default(), 0, 0);
+            for span in &spans {
+                let said = |here: u64, rows: u64| {
+                    watch(Progress { table: &table, phase: Phase::Kafka, done: done + here, of, rows: records + rows });
+                };
+                let (side, more) = read_partition(&admin, &reader, &topic, span, said)?;
+                done += span.to.abs_diff(span.from.min(span.to));
+                records += side.seen.len();
+                sums.merge(more);
+                sides.insert(span.partition, side);
+            }
+            Ok((sides, sums))
+        });
+        let (sides, sums): (BTreeMap<i32, Side>, Sums) = read.await?;
+        self.records += sides.values().map(|s| s.seen.len()).sum::<u64>();
+        Ok((sides, sums))
+    }
+
+    /// Every offset of Kafka's is in the table, and the other way round.
+    async fn compare_offsets(
+        &mut self,
+        pipeline: &Pipeline,
+        spans: &[Span],
+        sides: &BTreeMap<i32, Side>,
+    ) -> Result<()> {
+        let topic = &pipeline.topic;
+        let mut surplus = Vec::new();
+        for span in spans {
+            let (partition, rows) = (&span.partition, &*span.rows);
+            let Some(side) = sides.get(partition) else { continue };
+            let mut missing = &side.seen - rows;
+            let chain = self.book.history.chains.get(&(pipeline.group.clone(), topic.clone(), *partition));
+            for (from, to) in chain.iter().flat_map(|c| &c.skipped) {
+                missing.remove_range(place(*from)..place(*to));
+            }
+            for (from, to) in ranges(missing.iter()) {
+                let finding = Finding::new("in Kafka, but not in the table").topic(topic.clone(), *partition);
+                self.kafka.add_many(finding.offsets(from, to), from.abs_diff(to));
+            }
+            let mut rows = rows - &side.seen;
+            rows.remove_range(..place(side.from));
+            rows.remove_range(place(side.to)..);
+            if !rows.is_empty() {
+                surplus.push((*partition, rows));
+            }
+        }
+        if surplus.is_empty() {
+            return Ok(());
+        }
+        let (settings, name) = (self.cluster.settings.clone(), topic.clone());
+        let compacted = blocking(move || Admin::connect(&settings, "k2-verify")?.is_compacted(&name)).await?;
+        let what = match compacted {
+            Some(true) => return Ok(()),
+            Some(false) => "in the table, but Kafka has no such record",
+            None => {
+                "in the table, but Kafka has no such record (unless the topic is compacted, which the brokers do not tell)"
+            }
+        };
+        for (partition, rows) in surplus {
+            for (from, to) in ranges(rows.iter()) {
+                let finding = Finding::new(what).topic(topic.clone(), partition).offsets(from, to);
+                self.kafka.add_many(finding, from.abs_diff(to));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads blocks that differ again, from both sides, and names records and parts.
+    async fn name_differences(
+        &mut self,
+        pipeline: &Pipeline,
+        spans: &[Span],
+        sides: &BTreeMap<i32, Side>,
+        content: &Content<'_>,
+        wanted: &Wanted<'_>,
+        differing: &[(i32, i64, i64)],
+    ) -> Result<()> {
+        let topic = &pipeline.topic;
+        let looked_at = &differing[..differing.len().min(LOOKED_AT)];
+        if looked_at.is_empty() {
+            return Ok(());
+        }
+        let blocks: Vec<Span> = looked_at
+            .iter()
+            .filter_map(|(partition, from, to)| {
+                let (side, span) = (sides.get(partition)?, spans.iter().find(|s| s.partition == *partition)?);
+                Some(Span { from: side.from.max(*from), to: side.to.min(*to), ..span.clone() })
+            })
+            .collect();
+        let (settings, name, to_read) = (self.cluster.settings.clone(), topic.clone(), blocks.clone());
+        let records = blocking(move || {
+            let reader = Reader::open(&settings, "k2-verify", &name, PREFETCH)?;
+            let mut records: HashMap<(i32, i64), Parts> = HashMap::new();
+            for block in &to_read {
+                let mut take = |record: &Record<'_>| {
+                    records.insert((block.partition, record.offset), parts(record, &block.bare));
+                    Ok(())
+                };
+                match reader.read(Partition(block.partition), NextOffset(block.from), NextOffset(block.to), &mut take) {
+                    // retention has taken it since
+                    Err(e) if e.class() == Class::Halt => {}
+                    other => other?,
+                }
+            }
+            Ok(records)
+        });
+        let found = content.differences(wanted, &bare_of(spans), &records.await?, looked_at).await?;
+        let named: Vec<(i32, i64)> = found.iter().map(|d| (d.partition, d.offset)).collect();
+        for difference in found {
+            let what = format!("{} of the row not as in Kafka", describe(&difference.parts));
+            let finding = Finding::new(what).topic(topic.clone(), difference.partition);
+            self.kafka.add(finding.offsets(difference.offset, difference.offset + 1).file(difference.file));
+        }
+        for (partition, from, to) in differing {
+            let is_named = named.iter().any(|(p, offset)| p == partition && (*from..*to).contains(offset));
+            // the sums of rows that are there twice differ; told by another finding
+            if is_named || self.book.has_twins_in(topic, *partition, *from, *to) {
+                continue;
+            }
+            let what = "the rows here do not hold what Kafka's records hold";
+            self.kafka.add(Finding::new(what).topic(topic.clone(), *partition).offsets(*from, *to));
+        }
+        Ok(())
+    }
+}
+
+fn describe(parts: &[&'static str]) -> String {
+    match parts {
+        [] => "content".to_owned(),
+        parts => parts.join(", "),
+    }
+}
+
+fn bare_of(spans: &[Span]) -> BTreeMap<i32, Arc<RoaringTreemap>> {
+    spans.iter().map(|s| (s.partition, Arc::clone(&s.bare))).collect()
+}
+
+fn parts(record: &Record<'_>, bare: &RoaringTreemap) -> Parts {
+    let timestamp = Some(record.timestamp_ms()).filter(|t| *t != -1).map(|t| t.saturating_mul(1000));
+    let parts = Parts::of(record.value, record.key, record.headers(), timestamp);
+    if bare.contains(place(record.offset)) { parts.without_key_and_headers() } else { parts }
+}
+
+/// Reads one partition to its bound, from where Kafka begins to answer.
+fn read_partition(
+    admin: &Admin,
+    reader: &Reader,
+    topic: &str,
+    span: &Span,
+    said: impl Fn(u64, u64),
+) -> Result<(Side, Sums)> {
+    let mut from = span.from;
+    for _ in 0..OVERTAKEN {
+        let mut side = Side { from, to: span.to, seen: RoaringTreemap::new() };
+        let mut sums = Sums::default();
+        let mut told = 0;
+        let mut take = |record: &Record<'_>| {
+            side.seen.insert(place(record.offset));
+            // what the table lacks is told by its offset
+            if span.rows.contains(place(record.offset)) {
+                sums.add(span.partition, record.offset, &parts(record, &span.bare));
+            }
+            told += 1;
+            if told % STRIDE == 0 {
+                said(record.offset.abs_diff(from), told);
+            }
+            Ok(())
+        };
+        match reader.read(Partition(span.partition), NextOffset(from), NextOffset(span.to), &mut take) {
+            Ok(()) => {
+                said(span.to.abs_diff(from.min(span.to)), told);
+                return Ok((side, sums));
+            }
+            Err(e) if e.class() == Class::Halt => {
+                let low = admin.watermarks(topic, Partition(span.partition))?.low.0;
+                if low <= from {
+                    return Err(e);
+                }
+                from = low;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Err(Error::retry("retention deletes records faster than they can be read")
+        .at(format!("topic {topic}/{}", span.partition)))
+}
