@@ -45,6 +45,10 @@ build: build-tools ## the binary as it is shipped: optimised, in the release fol
 	cargo build $(CARGO_FLAGS) --workspace --bin k2 --release
 	@echo "built $(CARGO_TARGET_DIR)/release/k2"
 
+.PHONY: bench
+bench: test-tools build ## speed and size of the shipped binary: drain, first row, steady, idle (ARGS="--rounds 5")
+	@tests/services/with kafka -- benches/figures $(CARGO_TARGET_DIR)/release/k2 $(ARGS)
+
 .PHONY: clean
 clean: ## drops what was built (the downloads of the test services stay)
 	cargo clean

@@ -58,6 +58,12 @@ pub(crate) enum Command {
     /// Make and show the tables
     #[command(subcommand)]
     Tables(TablesCommand),
+    /// Query the tables: one query, or a prompt
+    Sql(crate::sql::SqlArgs),
+    /// Show where each pipeline stands, or move it by hand
+    Offsets(crate::offsets::OffsetsArgs),
+    /// Check the promises, from the tables alone or against Kafka
+    Verify(crate::verify::VerifyArgs),
     /// Fill a topic with generated trades
     #[command(hide = true)]
     BenchLoad(crate::generator::load::BenchLoadArgs),

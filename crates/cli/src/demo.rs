@@ -108,7 +108,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     for feed in &mut demo.feeds {
         feed.stop();
     }
-    let mut screen = demo.screen;
+    let (mut screen, started) = (demo.screen, demo.started);
     match outcome {
         Some(Ok(code)) => Ok(code),
         Some(Err(failure)) => {
@@ -116,7 +116,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
             Err(failure)
         }
         None => {
-            screen.event("interrupted: k2 run drains, commits what it has and stops");
+            screen.event(started.elapsed(), "interrupted: k2 run drains, commits what it has and stops");
             engine.stop().await?;
             Ok(ExitCode::from(INTERRUPTED))
         }
@@ -154,7 +154,7 @@ impl Demo<'_> {
     async fn play(&mut self) -> Result<ExitCode> {
         self.started = Instant::now();
         let pid = self.engine.start()?;
-        self.screen.event(&format!("k2 run started, pid {pid}"));
+        self.event(&format!("k2 run started, pid {pid}"));
         for feed in &mut self.feeds {
             feed.start()?;
         }
@@ -169,11 +169,11 @@ impl Demo<'_> {
             feed.finish()?;
         }
         let delivered = self.delivered();
-        self.screen.event(&format!("producing ends: the broker acknowledged {} records", grouped(delivered)));
+        self.event(&format!("producing ends: the broker acknowledged {} records", grouped(delivered)));
         let committed_in = self.catch_up().await?;
-        self.screen.event(&format!("all of them are in the tables, {:.1} s later", committed_in.as_secs_f64()));
+        self.event(&format!("all of them are in the tables, {:.1} s later", committed_in.as_secs_f64()));
         self.engine.stop().await?;
-        self.screen.event("k2 run stopped with SIGTERM, exit code 0");
+        self.event("k2 run stopped with SIGTERM, exit code 0");
         let ledgers: Vec<_> = PARTS.iter().copied().zip(self.feeds.iter().map(|f| Arc::clone(f.ledger()))).collect();
         let locations = self.tables.metadata_locations().await?;
         report::print(&mut self.screen, &self.folder, self.engine, &ledgers, &locations).await
@@ -198,12 +198,12 @@ impl Demo<'_> {
         tokio::time::sleep(moment).await;
         let pid = self.engine.kill().await?;
         let lag: u64 = self.observe().await?.iter().map(Observed::lag).sum();
-        self.screen.event(&format!("kill -9 of pid {pid}, with {} records not committed yet", grouped(lag)));
+        self.event(&format!("kill -9 of pid {pid}, with {} records not committed yet", grouped(lag)));
         self.watch_until(Instant::now() + DOWNTIME).await?;
         let pid = self.engine.start()?;
         let behind: u64 = self.observe().await?.iter().map(Observed::lag).sum();
         let note = if Instant::now() < produce_until { ", trades keep coming" } else { "" };
-        self.screen.event(&format!("k2 run started again, pid {pid}: {} records behind{note}", grouped(behind)));
+        self.event(&format!("k2 run started again, pid {pid}: {} records behind{note}", grouped(behind)));
         Ok(())
     }
 
@@ -253,6 +253,10 @@ impl Demo<'_> {
             seen.push(Observed::new(part, feed.ledger().records(), table, feed.is_held_back()));
         }
         Ok(seen)
+    }
+
+    fn event(&mut self, text: &str) {
+        self.screen.event(self.started.elapsed(), text);
     }
 
     fn delivered(&self) -> u64 {

@@ -7,8 +7,11 @@ mod exit;
 mod generator;
 mod grid;
 mod logging;
+mod offsets;
 mod run;
+mod sql;
 mod tables;
+mod verify;
 
 use args::{Cli, Command, LogFormat};
 use k2_engine::config::{Config, Sources};
@@ -52,6 +55,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Check(args) => check::run(&settings.load()?, &args).await,
         Command::BenchLoad(args) => generator::load::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Tables(command) => tables::run(&settings.load()?, &command).await,
+        Command::Sql(args) => sql::run(&settings.load()?, &args).await,
+        Command::Offsets(args) => offsets::run(&settings.load()?, args).await,
+        Command::Verify(args) => verify::run(&settings.load()?, &args).await,
     }
 }
 

@@ -12,13 +12,14 @@ use crate::connect;
 use k2_lake::catalog::Catalog;
 use k2_lake::contract;
 use k2_lake::store::{Stores, Warehouse};
-use k2_model::{Error, Result};
+use k2_model::retry::Backoff;
+use k2_model::{Class, Error, Result};
 use k2_source::{Admin, TopicRights};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the brokers or the registry may take for one answer: a person is waiting.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of one try.
 #[derive(Debug)]
@@ -74,10 +75,13 @@ type OfKafka = (Result<TopicRights>, Result<()>);
 async fn kafka(config: &Config, pipelines: &[&Pipeline], tell: &mut (dyn FnMut(Finding) + Send)) {
     let settings = connect::kafka(config);
     let asked: Vec<(String, String)> = pipelines.iter().map(|p| (p.topic.clone(), p.group.clone())).collect();
-    let answers = blocking(move || -> Result<(usize, Vec<OfKafka>)> {
+    let answers = blocking(move || -> Result<(String, Vec<OfKafka>)> {
         let admin = Admin::connect(&settings, "k2-check")?.with_timeout(PATIENCE);
-        let brokers = admin.brokers()?.len();
-        Ok((brokers, asked.iter().map(|(topic, group)| (admin.topic_rights(topic), admin.check_group(group))).collect()))
+        let brokers = brokers(&admin, &asked)?;
+        let ask = |(topic, group): &(String, String)| {
+            (patiently(|| admin.topic_rights(topic)), patiently(|| admin.check_group(group)))
+        };
+        Ok((brokers, asked.iter().map(ask).collect()))
     });
     match answers.await {
         Err(error) => {
@@ -87,13 +91,31 @@ async fn kafka(config: &Config, pipelines: &[&Pipeline], tell: &mut (dyn FnMut(F
             }
         }
         Ok((brokers, answers)) => {
-            tell(Finding::new(format!("brokers {}: {brokers} in the cluster", config.kafka.brokers), Ok(())));
+            tell(Finding::new(format!("brokers {}: {brokers}", config.kafka.brokers), Ok(())));
             for (pipeline, (topic, group)) in pipelines.iter().zip(answers) {
                 tell(of_topic(config, pipeline, topic));
                 let at = config.origin(&format!("pipelines.{}.group", pipeline.name));
-                tell(Finding::new(format!("group {} of {}", pipeline.group, pipeline.name), group.map_err(|e| e.at(at))));
+                tell(Finding::new(
+                    format!("group {} of {}", pipeline.group, pipeline.name),
+                    group.map_err(|e| e.at(at)),
+                ));
             }
         }
+    }
+}
+
+/// What there is behind the bootstrap servers. Some clusters don't list their brokers to everybody: an answer to a
+/// question about a topic, even a bad one, counts as well.
+fn brokers(admin: &Admin, asked: &[(String, String)]) -> Result<String> {
+    let unlisted = match admin.brokers() {
+        Ok(all) => return Ok(format!("{} in the cluster", all.len())),
+        Err(error) => error,
+    };
+    let topic = asked.first().filter(|_| unlisted.class() == Class::Retry);
+    match topic.map(|(topic, _)| admin.identity(topic)) {
+        Some(Ok(identity)) => Ok(format!("cluster {}", identity.cluster_id)),
+        Some(Err(error)) if error.class() == Class::Config => Ok("they answer".into()),
+        _ => Err(unlisted),
     }
 }
 
@@ -115,7 +137,9 @@ async fn registry(config: &Config, tell: &mut (dyn FnMut(Finding) + Send)) {
     let asked = async {
         let failed = |e: reqwest::Error| {
             // the URL in the error may hold a password
-            Error::retry("the schema registry does not answer").caused_by(e.without_url())
+            Error::retry("the schema registry does not answer")
+                .caused_by(e.without_url())
+                .fix("check registry.url and that it can be reached from here")
         };
         let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(failed)?;
         let address = format!("{}/subjects", url.expose().trim_end_matches('/'));
@@ -145,7 +169,10 @@ async fn lake(config: &Config, pipelines: &[&Pipeline], tell: &mut (dyn FnMut(Fi
         Err(error) => {
             tell(Finding::new("catalog", Err(error)));
             for pipeline in pipelines {
-                tell(Finding::skipped(format!("table {} of {}", pipeline.table, pipeline.name), "the catalog does not answer"));
+                tell(Finding::skipped(
+                    format!("table {} of {}", pipeline.table, pipeline.name),
+                    "the catalog does not answer",
+                ));
             }
         }
         Ok(catalog) => {
@@ -167,7 +194,10 @@ async fn lake(config: &Config, pipelines: &[&Pipeline], tell: &mut (dyn FnMut(Fi
         Some(Ok(location)) => tell(of_store(config, &stores, &location).await),
         Some(Err(error)) => tell(Finding::new("warehouse", Err(error.at(config.origin("catalog.warehouse"))))),
         None if tables.is_empty() => {
-            tell(Finding::skipped("warehouse", "a REST catalog tells where it is once a table is there: `k2 tables create`"));
+            tell(Finding::skipped(
+                "warehouse",
+                "a REST catalog tells where it is once a table is there: `k2 tables create`",
+            ));
         }
         None => {}
     }
@@ -188,7 +218,13 @@ async fn of_table(config: &Config, catalog: &dyn Catalog, pipeline: &Pipeline) -
         }
         Ok((None, _)) => {
             let error = Error::config("the table does not exist").at(at);
-            (Finding::new(what, Err(error.fix("make it with `k2 tables create`, or set catalog.create_tables = true"))), None)
+            (
+                Finding::new(
+                    what,
+                    Err(error.fix("make it with `k2 tables create`, or set catalog.create_tables = true")),
+                ),
+                None,
+            )
         }
         Ok((Some(table), ident)) => {
             let departures = contract::bronze().departures(table.metadata());
@@ -196,7 +232,8 @@ async fn of_table(config: &Config, catalog: &dyn Catalog, pipeline: &Pipeline) -
             if departures.is_empty() {
                 return (Finding::new(format!("{what}: by contract"), Ok(())), location);
             }
-            let error = Error::config(format!("the table does not follow its contract: {}", departures.join("; "))).at(at);
+            let error =
+                Error::config(format!("the table does not follow its contract: {}", departures.join("; "))).at(at);
             let error = error.fix("change the table, or name another table in the pipeline");
             (Finding::new(what, Err(error)), location)
         }
@@ -207,6 +244,21 @@ async fn of_table(config: &Config, catalog: &dyn Catalog, pipeline: &Pipeline) -
 async fn of_store(config: &Config, stores: &Stores, location: &str) -> Finding {
     let result = stores.probe(location).await.map_err(|e| e.at(config.origin("catalog.warehouse")));
     Finding::new(format!("warehouse {location}: put, get and delete"), result)
+}
+
+/// Asks again while the answer is that it may work later: brokers that have just started are still looking for the
+/// coordinators of their groups.
+fn patiently<T>(ask: impl Fn() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut backoff = Backoff::default();
+    loop {
+        match ask() {
+            Err(error) if error.class() == Class::Retry && Instant::now() < deadline => {
+                std::thread::sleep(backoff.pause())
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Asks questions that block on a thread for that.

@@ -97,7 +97,7 @@ impl SourceState {
         let broken = |e: serde_json::Error| {
             Error::halt(format!("table property {key} is not a position that K2 wrote"))
                 .caused_by(e)
-                .fix("restore the property from a previous metadata file, or set the offsets by hand: `k2 offsets set`")
+                .fix("restore the property from a previous metadata file, or `k2 offsets reset` it and then `k2 offsets set` all partitions")
         };
         let Versioned { version } = serde_json::from_str(text).map_err(broken)?;
         if version != VERSION {

@@ -72,7 +72,8 @@ impl Lake {
         let mut creation = TableCreation::builder().name(name.to_owned()).schema(schema.clone()).build();
         if let Some((column, transform)) = partition_by {
             let source = schema.field_by_name(column).unwrap().id;
-            let name = if transform == Transform::Identity { column.to_owned() } else { format!("{column}_{transform}") };
+            let name =
+                if transform == Transform::Identity { column.to_owned() } else { format!("{column}_{transform}") };
             let spec = UnboundPartitionSpec::builder().add_partition_field(source, name, transform).unwrap();
             creation.partition_spec = Some(spec.build());
         }
@@ -244,7 +245,9 @@ pub(crate) fn trades(schema: &ArrowSchemaRef, rows: &Rows) -> RecordBatch {
     let offsets: Vec<i64> = rows.offsets.clone().collect();
     let n = offsets.len();
     let noon = i64::from(FIRST_DAY + rows.day) * DAY + DAY / 2;
-    let raw = offsets.iter().map(|o| (*o != 3).then(|| vec![u8::try_from(rows.partition).unwrap(), u8::try_from(*o).unwrap()]));
+    let raw = offsets
+        .iter()
+        .map(|o| (*o != 3).then(|| vec![u8::try_from(rows.partition).unwrap(), u8::try_from(*o).unwrap()]));
     let kafka = offsets.iter().map(|o| (o % 5 != 4).then_some(noon + o * 1_000_000 - 1));
     let price = offsets.iter().map(|o| (o % 7 != 6).then_some(i128::from(o + 1) * 150_000_000));
     let columns: Vec<ArrayRef> = vec![

@@ -19,9 +19,21 @@ const MOST_VALUES: usize = 1000;
 /// The columns that a predicate may name: what the query calls them → what the snapshot calls them, and their type.
 pub(crate) type Columns = HashMap<String, (String, PrimitiveType)>;
 
+/// What a scan prunes by.
+#[derive(Debug, Clone)]
+pub(crate) struct Pruning {
+    pub(crate) predicate: Predicate,
+    /// The same for people. (Iceberg's own text panics on times before 1970.)
+    pub(crate) text: String,
+}
+
 /// All conditions that translate, joined.
-pub(crate) fn conjunction(filters: &[Expr], columns: &Columns) -> Option<Predicate> {
-    filters.iter().filter_map(|filter| translate(filter, columns)).reduce(Predicate::and)
+pub(crate) fn conjunction(filters: &[Expr], columns: &Columns) -> Option<Pruning> {
+    let translated = |filter| Some(Pruning { predicate: translate(filter, columns)?, text: filter.to_string() });
+    filters.iter().filter_map(translated).reduce(|all, next| Pruning {
+        predicate: all.predicate.and(next.predicate),
+        text: format!("{} AND {}", all.text, next.text),
+    })
 }
 
 /// The same condition for Iceberg, or nothing.

@@ -1,7 +1,6 @@
 //! The door: a statement in, a stream of record batches out.
 
 use crate::error::from_datafusion;
-use k2_lake::catalog::Catalog;
 use crate::statement::{parse, refusal, resolve_names, table_functions};
 use crate::travel::{AsOf, State};
 use crate::view::{CatalogView, View};
@@ -20,6 +19,7 @@ use datafusion::sql::TableReference;
 use datafusion::sql::sqlparser::ast::Expr;
 use futures::StreamExt;
 use iceberg::spec::NestedFieldRef;
+use k2_lake::catalog::Catalog;
 use k2_model::{Error, Result};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ impl Queries {
     /// Joins, sorts and groups of all queries together take at most `memory_limit` bytes, then they spill to the
     /// temporary folder or fail.
     pub fn open(catalog: Arc<dyn Catalog>, catalog_name: &str, namespace: &str, memory_limit: u64) -> Result<Self> {
+        let limit = usize::try_from(memory_limit).unwrap_or(usize::MAX);
         let config = SessionConfig::new()
             .with_default_catalog_and_schema(catalog_name, namespace)
             .with_create_default_catalog_and_schema(false)
@@ -56,10 +57,12 @@ impl Queries {
             // money is decimal: 100.5 must not turn a price into a float, and Spark reads it the same way
             .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
             // now() is a moment, like every time in the tables
-            .set_str("datafusion.execution.time_zone", "+00:00");
+            .set_str("datafusion.execution.time_zone", "+00:00")
+            // what a sort sets aside for merging what it has spilled: its 10 MB are too much of a small limit
+            .set_usize("datafusion.execution.sort_spill_reservation_bytes", (limit / 32).min(10 << 20));
         let session = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(runtime(memory_limit)?)
+            .with_runtime_env(runtime(limit)?)
             .with_default_features()
             .build();
         Ok(Self { catalog, catalog_name: catalog_name.to_owned(), namespace: namespace.to_owned(), session })
@@ -174,9 +177,8 @@ impl Queries {
 }
 
 /// Where queries take their memory from, and spill to.
-fn runtime(memory_limit: u64) -> Result<Arc<RuntimeEnv>> {
+fn runtime(limit: usize) -> Result<Arc<RuntimeEnv>> {
     const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).unwrap();
-    let limit = usize::try_from(memory_limit).unwrap_or(usize::MAX);
     let pool = TrackConsumersPool::new(FairSpillPool::new(limit), CONSUMERS_NAMED);
     RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(from_datafusion)
 }

@@ -5,6 +5,7 @@
 //! so what is held is about one row group's selected columns per partition.
 
 use crate::error::{iceberg_to_datafusion, to_datafusion};
+use crate::predicate::Pruning;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -18,7 +19,6 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
-use iceberg::expr::Predicate;
 use iceberg::scan::FileScanTask;
 use iceberg::spec::{PrimitiveType, SchemaRef as IcebergSchemaRef, Type};
 use iceberg::table::Table;
@@ -47,7 +47,7 @@ pub(crate) struct Request {
     /// The columns, in order. None at all is fine: only the rows count.
     pub(crate) field_ids: Vec<i32>,
     /// Rows that don't fulfil it may be left out.
-    pub(crate) predicate: Option<Predicate>,
+    pub(crate) pruning: Option<Pruning>,
     /// More rows than this are not needed.
     pub(crate) limit: Option<usize>,
     /// How many rows the snapshot has, if that is known for sure.
@@ -109,8 +109,8 @@ async fn plan(table: Table, request: Request, columns: Vec<i32>, partitions: usi
     let wrong = |e| iceberg_to_datafusion(table.identifier().name(), e);
     let Some(snapshot_id) = request.snapshot_id else { return Ok(vec![Vec::new(); partitions]) };
     let mut scan = table.scan().snapshot_id(snapshot_id).select_empty();
-    if let Some(predicate) = &request.predicate {
-        scan = scan.with_filter(predicate.clone());
+    if let Some(pruning) = &request.pruning {
+        scan = scan.with_filter(pruning.predicate.clone());
     }
     let scan = scan.build().map_err(wrong)?;
     let mut found = scan.plan_files().await.map_err(wrong)?;
@@ -258,7 +258,7 @@ impl ExecutionPlan for IcebergScan {
         let rows = self.request.rows.and_then(|rows| usize::try_from(rows).ok());
         let (None, Some(rows)) = (partition, rows) else { return Ok(statistics) };
         // a limit is per partition and pruning is not exact: then it is an estimate
-        let exact = self.request.predicate.is_none() && self.request.limit.is_none();
+        let exact = self.request.pruning.is_none() && self.request.limit.is_none();
         statistics.num_rows = if exact { Precision::Exact(rows) } else { Precision::Inexact(rows) };
         Ok(statistics)
     }
@@ -273,8 +273,8 @@ impl DisplayAs for IcebergScan {
         let schema = self.schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         write!(f, ", columns=[{}]", columns.join(", "))?;
-        if let Some(predicate) = &self.request.predicate {
-            write!(f, ", pruned by {predicate}")?;
+        if let Some(pruning) = &self.request.pruning {
+            write!(f, ", pruned by {}", pruning.text)?;
         }
         if let Some(limit) = self.request.limit {
             write!(f, ", limit={limit}")?;

@@ -256,12 +256,14 @@ async fn find(words: &[String], view: &View) -> Result<Found> {
     match words {
         [table] => Ok(plain(&home, table)),
         [first, last] => {
-            if let Some(metadata) = MetadataTable::by_name(last)
-                && !view.exists(first, last).await?
-            {
-                return Ok(of(&home, first, metadata));
+            if view.exists(first, last).await? {
+                return Ok(plain(first, last));
             }
-            Ok(plain(first, last))
+            match MetadataTable::by_name(last) {
+                Some(metadata) => Ok(of(&home, first, metadata)),
+                None if view.exists(&home, first).await? => Err(no_metadata_table(last, first)),
+                None => Ok(plain(first, last)),
+            }
         }
         [first, second, last] => {
             if first == view.catalog_name() && (!is_metadata(last) || view.exists(second, last).await?) {

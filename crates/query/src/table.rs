@@ -119,7 +119,7 @@ impl TableProvider for DataTable {
             snapshot_id: self.snapshot.as_ref().map(|snapshot| snapshot.snapshot_id()),
             schema: Arc::clone(&self.schema),
             field_ids,
-            predicate: conjunction(filters, &self.columns),
+            pruning: conjunction(filters, &self.columns),
             limit,
             rows,
         };

@@ -2,7 +2,6 @@
 //! the query ends. The next query reads everything afresh; nothing is kept between them.
 
 use crate::error::to_datafusion;
-use k2_lake::catalog::Catalog;
 use crate::metadata::MetadataSource;
 use crate::names::Target;
 use crate::table::DataTable;
@@ -13,6 +12,7 @@ use datafusion::error::DataFusionError;
 use iceberg::spec::SnapshotRef;
 use iceberg::table::Table;
 use iceberg::{NamespaceIdent, TableIdent};
+use k2_lake::catalog::Catalog;
 use k2_model::{Error, Result};
 use std::any::Any;
 use std::collections::HashMap;

@@ -22,9 +22,6 @@ fn two_sources_share_the_partitions_and_hand_them_over() {
         let table = Shared::default();
         let mut config = config(&cluster, &topic);
         config.batch_rows = 300;
-        // the mock cluster tells its members of a rebalance by their heartbeats
-        config.client.properties.insert("heartbeat.interval.ms".into(), "500".into());
-        config.client.properties.insert("session.timeout.ms".into(), "6000".into());
 
         let all = feed(2_000);
         let first = start(config.clone(), &table);
@@ -61,8 +58,6 @@ fn a_rebalance_is_served_while_the_sink_is_stuck() {
         let table = Shared::default();
         let mut config = config(&cluster, &topic);
         (config.batch_rows, config.revoke_bound) = (500, Duration::from_secs(1));
-        config.client.properties.insert("heartbeat.interval.ms".into(), "500".into());
-        config.client.properties.insert("session.timeout.ms".into(), "6000".into());
         let first = start_with(config.clone(), &table, k2_model::Budget::new(1 << 20), 1);
         until("the first reads", || lock(&table).total() > 500);
         first.hold(true);

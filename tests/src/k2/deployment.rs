@@ -165,7 +165,7 @@ impl Deployment {
         };
         let mut text = format!(
             "[kafka]\nbrokers = {:?}\n\n[catalog]\ntype = {kind:?}\nuri = {uri:?}\nwarehouse = {:?}\nnamespace = {:?}\n\n\
-             [http]\nlisten = \"127.0.0.1:0\"\n",
+             [http]\nlisten = \"\"\n",
             self.brokers, self.warehouse, self.namespace
         );
         if let Store::S3(s3) = &self.store {
@@ -179,6 +179,12 @@ impl Deployment {
                 p.name, p.topic, p.group, p.table, p.start, p.commit_interval
             )
             .unwrap();
+        }
+        // those of the embedded configuration have no topics here
+        for name in ["bronze-binance", "bronze-kraken"] {
+            if self.pipelines.iter().all(|p| p.name != name) {
+                write!(text, "\n[pipelines.{name}]\nenabled = false\n").unwrap();
+            }
         }
         let file = self.path().join("k2.toml");
         std::fs::write(&file, text).unwrap();

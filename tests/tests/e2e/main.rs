@@ -4,3 +4,5 @@
 
 mod harness;
 mod readers;
+mod kills;
+mod zombie;

@@ -84,11 +84,10 @@ impl Screen {
         let _ = self.out.flush();
     }
 
-    /// Something happened: a line that stays, with the time.
-    pub(super) fn event(&mut self, text: &str) {
-        let time = clock(self.now);
+    /// Something happened: a line that stays, with the time since the start.
+    pub(super) fn event(&mut self, now: Duration, text: &str) {
         let text = self.styled(text, Look::Bold);
-        self.line(&format!("  {time}  {text}"));
+        self.line(&format!("  {}  {text}", clock(now)));
     }
 
     /// A text as it looks on this screen.
@@ -132,7 +131,7 @@ impl Screen {
     fn block(&self, seen: &[Observed], pid: Option<u32>, memory: Option<Memory>) -> String {
         let mut block = String::new();
         let head = format!(
-            "  {:<9}{:>12}{:>9}{:>13}{:>9}{:>9}{:>9}{:>7}",
+            "  {:<8}{:>13}{:>8}{:>14}{:>8}{:>10}{:>8}{:>7}",
             clock(self.now),
             "produced",
             "/s",
@@ -146,7 +145,7 @@ impl Screen {
         for (index, o) in seen.iter().enumerate() {
             let _ = writeln!(
                 block,
-                "  {:<9}{:>12}{:>9}{:>13}{:>9}{:>9}{:>9}{:>7}",
+                "  {:<8}{:>13}{:>8}{:>14}{:>8}{:>10}{:>8}{:>7}",
                 o.name,
                 grouped(o.delivered),
                 grouped(self.rate(|s| s.delivered.get(index))),

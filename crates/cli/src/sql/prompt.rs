@@ -159,9 +159,7 @@ async fn handle(queries: &Queries, input: Input<'_>, format: &mut Format) -> Res
             };
             Ok(())
         }
-        Input::Unknown(command) => {
-            Err(Error::config(format!("there is no command {command}")).fix("help lists them"))
-        }
+        Input::Unknown(command) => Err(Error::config(format!("there is no command {command}")).fix("help lists them")),
         Input::Statements(statements) => {
             for statement in statements {
                 answer(queries, statement, *format).await?;

@@ -72,7 +72,8 @@ fn parse(text: &str) -> Option<u64> {
 
 /// `MemTotal` of /proc/meminfo, in bytes.
 fn total(meminfo: &str) -> Option<u64> {
-    let kib: u64 = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?.trim().trim_end_matches(" kB").parse().ok()?;
+    let kib: u64 =
+        meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?.trim().trim_end_matches(" kB").parse().ok()?;
     kib.checked_mul(1024)
 }
 

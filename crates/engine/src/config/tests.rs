@@ -480,7 +480,7 @@ fn secrets_are_never_printed() {
     let file = r#"
         [kafka.properties]
         "sasl.password" = "hunter2"
-        "sasl.oauthbearer.client.secret" = "hunter2"
+        "ssl.key.password" = "hunter2"
         [registry]
         url = "http://user:hunter2@registry"
         [catalog]

@@ -7,7 +7,7 @@ use super::report::{Finding, Findings, Promise, TableReport, count, ranges};
 use super::subject::{Entry, Subject};
 use super::{Phase, Progress, Watch};
 use futures::{StreamExt, TryStreamExt, stream};
-use k2_model::{Partition, Result};
+use k2_model::{Error, Partition, Result};
 use roaring::RoaringTreemap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -80,7 +80,8 @@ impl<'a> Book<'a> {
         let subject = self.subject;
         let of = u64::try_from(subject.entries.len()).unwrap_or(u64::MAX);
         let mut paths = HashMap::new();
-        let looks = subject.entries.iter().map(|entry| async move { Ok((entry, inspect(subject, entry).await?)) });
+        let looks =
+            subject.entries.iter().map(|entry| async move { Ok::<_, Error>((entry, inspect(subject, entry).await?)) });
         let mut looks = stream::iter(looks).buffered(FILES_AT_ONCE);
         let mut done = 0;
         while let Some((entry, facts)) = looks.try_next().await? {

@@ -11,36 +11,36 @@ use k2_lake::gate::MOVED;
 use std::collections::{BTreeMap, HashMap};
 
 /// One partition of one source: source, topic, partition.
-pub(super) type ChainKey = (String, String, i32);
+pub(crate) type ChainKey = (String, String, i32);
 
 /// What is known of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     /// Where the first retained range began.
-    pub(super) first: Option<i64>,
+    pub(crate) first: Option<i64>,
     /// Where the chain stands; none: a person has taken the position away.
-    pub(super) stands: Option<i64>,
+    pub(crate) stands: Option<i64>,
     /// The last link was a person's.
-    pub(super) moved: bool,
+    pub(crate) moved: bool,
     /// Offsets that a person has decided to skip, from and to.
-    pub(super) skipped: Vec<(i64, i64)>,
+    pub(crate) skipped: Vec<(i64, i64)>,
 }
 
 /// What one of our commits covered, per topic and partition.
-pub(super) type Covered = BTreeMap<(String, i32), (i64, i64)>;
+pub(crate) type Covered = BTreeMap<(String, i32), (i64, i64)>;
 
 /// The history of main, as far as it is retained.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub(crate) struct History {
     /// Snapshots on main.
-    pub(super) snapshots: usize,
+    pub(crate) snapshots: usize,
     /// Of these, commits of ours that moved a position.
-    pub(super) commits: u64,
+    pub(crate) commits: u64,
     /// Whether the first snapshot of all is among them.
-    pub(super) complete: bool,
-    pub(super) chains: BTreeMap<ChainKey, Chain>,
+    pub(crate) complete: bool,
+    pub(crate) chains: BTreeMap<ChainKey, Chain>,
     /// By snapshot: what it covered.
-    pub(super) covered: HashMap<i64, Covered>,
+    pub(crate) covered: HashMap<i64, Covered>,
 }
 
 type Ranges = BTreeMap<String, (i64, i64)>;
@@ -48,7 +48,7 @@ type Moves = BTreeMap<String, (Option<i64>, Option<i64>)>;
 
 impl History {
     /// Reads the summaries of main, oldest first; offences go to `findings`.
-    pub(super) fn of(table: &TableMetadata, findings: &mut Findings) -> Self {
+    pub(crate) fn of(table: &TableMetadata, findings: &mut Findings) -> Self {
         let mut snapshots = Vec::new();
         let mut cursor = table.current_snapshot();
         let mut complete = true;

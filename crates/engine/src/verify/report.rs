@@ -118,9 +118,17 @@ pub struct Check {
     pub first: Vec<Finding>,
 }
 
+impl Check {
+    /// Whether there are more findings than the first ones.
+    pub fn is_cut(&self) -> bool {
+        let told = |f: &Finding| f.offsets.map_or(1, |(from, to)| from.abs_diff(to).max(1));
+        self.first.len() >= KEPT && self.found > self.first.iter().map(told).sum()
+    }
+}
+
 /// Offences of one promise as they come up.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     found: u64,
     first: Vec<Finding>,
 }

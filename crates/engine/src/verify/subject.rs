@@ -11,7 +11,7 @@ use iceberg::spec::{
 use iceberg::table::Table;
 use k2_lake::decision::Head;
 use k2_lake::store::iceberg_error;
-use k2_model::position::PROPERTY_PREFIX;
+use k2_model::ids::PROPERTY_PREFIX;
 use k2_model::{Result, SourceId, SourceState};
 use std::collections::{BTreeMap, HashMap};
 

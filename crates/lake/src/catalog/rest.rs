@@ -210,8 +210,8 @@ impl Catalog for RestCatalog {
         let ident = base.identifier();
         let at = |e: Error| e.at(format!("table {ident}"));
         let joined = ident.namespace().to_url_string();
-        let url = self.http.url(&Self::namespace_path(&joined, &["tables", ident.name()]));
-        let url = url.map_err(CommitFailure::Refused)?;
+        let path = Self::namespace_path(&joined, &["tables", ident.name()]);
+        let url = self.http.commit_url(&path, base.metadata().properties()).map_err(CommitFailure::Refused)?;
         let request = CommitTable { identifier: ident, requirements: requirements(base), updates };
         let answer = match self.http.send(Method::POST, url, &[], Some(&request)).await {
             Outcome::Answered(answer) => answer,

@@ -10,6 +10,7 @@ use crate::patience::Patience;
 use crate::snapshot;
 use iceberg::TableUpdate;
 use iceberg::spec::TableMetadata;
+use iceberg::table::Table;
 use k2_model::{Error, Result, SnapshotId, SourceState};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -25,20 +26,21 @@ pub type Moves = BTreeMap<String, (Option<i64>, Option<i64>)>;
 const BOUND: Duration = Duration::from_secs(60);
 
 impl Gate {
-    /// The position as it is, however the table's history runs. `replace_broken`: a property that cannot be read counts as
-    /// none, unless a newer K2 wrote it.
-    pub async fn position(&self, replace_broken: bool) -> Result<Option<SourceState>> {
+    /// The table and the position as they are, however the history runs. `replace_broken`: a property that cannot be read
+    /// counts as none, unless a newer K2 wrote it.
+    pub async fn position(&self, replace_broken: bool) -> Result<(Table, Option<SourceState>)> {
         let mut patience = Patience::new(format!("load table {}", self.ident));
         let table = tokio::time::timeout(BOUND, self.load(&mut patience)).await;
         let table = table.map_err(|_| Error::retry("the catalog does not answer").at(self.place()))??;
-        self.stands(table.metadata(), replace_broken)
+        let state = self.stands(table.metadata(), replace_broken)?;
+        Ok((table, state))
     }
 
     /// Replaces the position by what `change` makes of it; none takes it away. Returns what has moved.
     pub async fn set_position(
         &self,
         replace_broken: bool,
-        change: impl Fn(Option<SourceState>) -> Result<Option<SourceState>>,
+        change: impl Fn(&TableMetadata, Option<SourceState>) -> Result<Option<SourceState>>,
     ) -> Result<Moves> {
         let attempts = self.try_to_set(replace_broken, change);
         let late = |_| Error::unknown("no answer from the catalog: the position may have been moved").at(self.place());
@@ -48,7 +50,7 @@ impl Gate {
     async fn try_to_set(
         &self,
         replace_broken: bool,
-        change: impl Fn(Option<SourceState>) -> Result<Option<SourceState>>,
+        change: impl Fn(&TableMetadata, Option<SourceState>) -> Result<Option<SourceState>>,
     ) -> Result<Moves> {
         let mut patience = Patience::new(format!("set the position of table {}", self.ident));
         let mut tried: Vec<(SnapshotId, Moves)> = Vec::new();
@@ -59,7 +61,7 @@ impl Gate {
                 return Ok(moves.clone());
             }
             let before = self.stands(metadata, replace_broken)?;
-            let after = change(before.clone())?;
+            let after = change(metadata, before.clone())?;
             let moves = moves(before.as_ref(), after.as_ref());
             let id = snapshot::fresh_id(metadata);
             let told = serde_json::to_string(&moves)

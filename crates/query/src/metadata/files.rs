@@ -1,6 +1,6 @@
 //! What the manifests say about files: `files`, `data_files`, `delete_files` and `entries`.
 
-use super::batch::{Column, count_maps, id_text_maps, longs};
+use super::batch::{Column, count_maps, id_text_maps, longs, readable};
 use super::partition::PartitionType;
 use datafusion::arrow::array::{
     ArrayRef, Int32Array, Int32Builder, Int64Array, Int64Builder, LargeBinaryArray, ListBuilder, RecordBatch,
@@ -36,7 +36,7 @@ pub(super) fn entries(table: &Table, spec: i32, entries: &[ManifestEntryRef]) ->
 fn columns(table: &Table, spec: i32, files: &[&DataFile]) -> Result<Vec<Column>> {
     let each = || files.iter();
     let bounds = |of: fn(&DataFile) -> &HashMap<i32, Datum>| -> ArrayRef {
-        id_text_maps(each().map(|f| of(f).iter().map(|(id, bound)| (*id, bound.to_human_string())).collect()))
+        id_text_maps(each().map(|f| of(f).iter().map(|(id, bound)| (*id, readable(bound))).collect()))
     };
     let mut columns: Vec<Column> = vec![
         ("content", Arc::new(Int32Array::from_iter_values(each().map(|f| f.content_type() as i32))), true),

@@ -1,6 +1,6 @@
 //! `manifests`: the manifest list of a snapshot.
 
-use super::batch::{Column, int};
+use super::batch::{Column, hex, int, readable};
 use datafusion::arrow::array::{
     ArrayRef, BooleanBuilder, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StringBuilder, StructArray,
 };
@@ -49,7 +49,7 @@ fn summaries(table: &Table, rows: &[ManifestFile]) -> Result<ArrayRef> {
         for (index, field) in fields.iter().enumerate() {
             has_null.append_value(field.contains_null);
             has_nan.append_option(field.contains_nan);
-            let text = |bytes: Option<&[u8]>| bytes.map(|bytes| readable(bytes, types.get(index)));
+            let text = |bytes: Option<&[u8]>| bytes.map(|bytes| bound(bytes, types.get(index)));
             lower.append_option(text(field.lower_bound.as_deref().map(Vec::as_slice)));
             upper.append_option(text(field.upper_bound.as_deref().map(Vec::as_slice)));
         }
@@ -78,7 +78,7 @@ fn types(table: &Table, spec: i32) -> Vec<PrimitiveType> {
 }
 
 /// A bound as text; its bytes in hex where its type is unknown.
-fn readable(bytes: &[u8], kind: Option<&PrimitiveType>) -> String {
+fn bound(bytes: &[u8], kind: Option<&PrimitiveType>) -> String {
     let datum = kind.and_then(|kind| Datum::try_from_bytes(bytes, kind.clone()).ok());
-    datum.map_or_else(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect(), |datum| datum.to_human_string())
+    datum.map_or_else(|| hex(bytes), |datum| readable(&datum))
 }

@@ -159,8 +159,9 @@ async fn pushed_down_or_not_the_answer_is_the_same() {
     let mut pushed = 0;
     for condition in &conditions {
         let direct = format!("SELECT partition, \"offset\" FROM trades WHERE {condition} ORDER BY 1, 2");
-        let hidden =
-            format!("SELECT partition, \"offset\" FROM trades WHERE CASE WHEN {condition} THEN 1 ELSE 0 END = 1 ORDER BY 1, 2");
+        let hidden = format!(
+            "SELECT partition, \"offset\" FROM (SELECT * FROM trades LIMIT 1000) WHERE {condition} ORDER BY 1, 2"
+        );
         let expected = lines(&queries, &hidden).await.unwrap();
         assert_eq!(lines(&queries, &direct).await.unwrap(), expected, "{condition}");
         let plan = lines(&queries, &format!("EXPLAIN {direct}")).await.unwrap().join("\n");
@@ -211,7 +212,11 @@ async fn the_validation_queries_run_as_written() {
     rates.sort();
     assert_eq!(rates, ["bronze_binance_trades | 25.00000", "bronze_kraken_trades | 12.50000"]);
     let plan = lines(&queries, &format!("EXPLAIN {rate}")).await.unwrap().join("\n");
-    assert!(plan.contains("pruned by ingestion_timestamp >"), "{plan}");
+    assert!(
+        plan.contains("pruned by ingestion_timestamp > ")
+            || plan.contains("pruned by silver_dlq_trades.ingestion_timestamp > "),
+        "{plan}"
+    );
 }
 
 #[tokio::test]
@@ -220,8 +225,8 @@ async fn a_query_loads_each_table_once_and_the_next_query_sees_the_next_snapshot
     lake.with_trades().await;
     let lake = Arc::new(lake);
     let queries = open(&lake, MEMORY);
-    let sql = "SELECT (SELECT COUNT(*) FROM trades), (SELECT COUNT(*) FROM iceberg.market_data.trades.snapshots), \
-               (SELECT COUNT(*) FROM trades x JOIN market_data.trades y USING (partition, \"offset\"))";
+    let sql = "SELECT (SELECT COUNT(*) FROM trades) a, (SELECT COUNT(*) FROM iceberg.market_data.trades.snapshots) b, \
+               (SELECT COUNT(*) FROM trades x JOIN market_data.trades y USING (partition, \"offset\")) c";
     let before = lake.loads.load(Ordering::Relaxed);
     assert_eq!(lines(&queries, sql).await.unwrap(), ["35 | 3 | 35"]);
     assert_eq!(lake.loads.load(Ordering::Relaxed) - before, 1);
@@ -253,8 +258,10 @@ async fn memory_is_bounded_and_a_query_that_fails_leaves_no_trace() {
     let error = lines(&queries, hungry).await.unwrap_err();
     assert_eq!(error.class(), Class::Config);
     assert!(error.to_string().contains("memory.budget"), "{error}");
-    let sorted = "SELECT value FROM generate_series(1, 3000000) ORDER BY value % 1000, value LIMIT 1 OFFSET 2999999";
-    assert_eq!(lines(&queries, sorted).await.unwrap(), ["2999999"], "a sort spills");
+    // three million numbers are 24 MB: the sort spills
+    let sorted = "SELECT MAX(r) FROM (SELECT row_number() OVER (ORDER BY value % 1000, value) AS r \
+                  FROM generate_series(1, 3000000))";
+    assert_eq!(lines(&queries, sorted).await.unwrap(), ["3000000"]);
     assert_eq!(lines(&queries, "SELECT 1 + 1").await.unwrap(), ["2"]);
 }
 
@@ -265,9 +272,8 @@ async fn a_large_table_is_read_in_several_partitions() {
     let table = lake.create("trades", trades_schema(), None).await;
     let mut files = Vec::new();
     for partition in 0..3 {
-        let spans: Vec<_> = (0..100)
-            .map(|_| trades(&arrow(&table), &Rows { partition, offsets: 0..200, day: partition }))
-            .collect();
+        let spans: Vec<_> =
+            (0..100).map(|_| trades(&arrow(&table), &Rows { partition, offsets: 0..200, day: partition })).collect();
         let batch = arrow::compute::concat_batches(&arrow(&table), &spans).unwrap();
         files.extend(lake.write(&table, None, batch).await);
     }
@@ -290,7 +296,7 @@ async fn tables_and_columns_for_the_prompt() {
     assert_eq!(queries.tables().await.unwrap(), ["empty", "trades"]);
     let columns = queries.columns("trades").await.unwrap();
     let price = columns.iter().find(|column| column.name == "price").unwrap();
-    assert_eq!((price.data_type.as_str(), price.required), ("decimal(18,8)", false));
+    assert_eq!((price.data_type.as_str(), price.required), ("decimal(18, 8)", false));
     let error = queries.columns("tradez").await.unwrap_err();
     assert!(error.to_string().contains("trades"), "{error}");
 }

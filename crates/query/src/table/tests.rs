@@ -26,7 +26,8 @@ async fn a_column_that_the_snapshot_lacks_is_not_pushed_down() {
     lake.append("t", &[crate::fixture::Rows { partition: 0, offsets: 0..3, day: 0 }]).await;
     let table = lake.table("t").await;
     let transaction = Transaction::new(&table);
-    let added = transaction.update_schema().add_column(AddColumn::optional("venue", Type::Primitive(PrimitiveType::String)));
+    let added =
+        transaction.update_schema().add_column(AddColumn::optional("venue", Type::Primitive(PrimitiveType::String)));
     added.apply(transaction).unwrap().commit(&lake.iceberg).await.unwrap();
     let after = DataTable::new(lake.table("t").await, None).unwrap();
     assert!(after.arrow_schema.field_with_name("venue").is_ok());

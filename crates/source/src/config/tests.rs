@@ -33,8 +33,9 @@ fn what_correctness_rests_on_is_refused_with_a_reason() {
 #[test]
 fn every_refused_property_exists() {
     for (key, _) in REFUSED {
-        let text = native::check_property(key, "\u{1}").unwrap_err().text;
-        assert!(!text.contains("No such configuration property"), "{text}");
+        if let Err(failure) = native::check_property(key, "\u{1}") {
+            assert!(!failure.text.contains("No such configuration property"), "{failure}");
+        }
     }
 }
 

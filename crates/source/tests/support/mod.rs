@@ -42,7 +42,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 pub fn logs() {
-    let _ = tracing_subscriber::fmt().with_env_filter("k2_source=debug,librdkafka=info").with_test_writer().try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(std::env::var("K2_TEST_LOG").unwrap_or("k2_source=info".into())).with_test_writer().try_init();
 }
 
 pub enum Cluster {
@@ -469,5 +469,13 @@ pub fn config(cluster: &Cluster, topic: &str) -> SourceConfig {
     let mut config = SourceConfig::new(topic, format!("g-{topic}"), cluster.settings());
     config.linger = Duration::from_millis(20);
     config.prefetch_bytes = 8 << 20;
+    if let Ok(debug) = std::env::var("K2_TEST_RDKAFKA_DEBUG") {
+        config.client.properties.insert("debug".into(), debug);
+    }
+    if matches!(cluster, Cluster::Mock(_)) {
+        // a mock group that has become empty takes nobody in before this is over
+        config.client.properties.insert("session.timeout.ms".into(), "4000".into());
+        config.client.properties.insert("heartbeat.interval.ms".into(), "500".into());
+    }
     config
 }

@@ -38,7 +38,7 @@ fn plain_lines_have_no_control_characters_and_come_once_a_second() {
         let now = Duration::from_millis(250 * quarter);
         screen.progress(now, &seen(quarter * 25_000, quarter * 20_000), Some(7), None);
     }
-    screen.event("kill -9");
+    screen.event(Duration::from_secs(2), "kill -9");
     let text = text(&out);
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(!text.contains('\x1b'));
@@ -55,13 +55,13 @@ fn plain_lines_have_no_control_characters_and_come_once_a_second() {
 fn a_terminal_has_one_block_below_the_lines_that_stay() {
     let (mut screen, out) = screen(true);
     let memory = Some(Memory { now: 64 << 20, peak: 65 << 20 });
-    screen.progress(Duration::from_secs(1), &seen(2_000_000_000, 1), Some(7), memory);
+    screen.progress(Duration::from_secs(1), &seen(2_000_000_000, 1_999_000_001), Some(7), memory);
     let block = text(&out);
     // narrow enough for any terminal, or it would wrap and could not be erased
     let visible = |line: &str| line.replace("\x1b[2m", "").replace("\x1b[0m", "").chars().count();
     assert!(block.lines().all(|line| visible(line) < 80), "{block}");
     let height = block.lines().count();
-    screen.event("kill -9");
+    screen.event(Duration::from_secs(1), "kill -9");
     screen.progress(Duration::from_secs(2), &seen(20, 10), None, None);
     let rest = text(&out).split_off(block.len());
     assert!(rest.starts_with(&format!("\x1b[{height}A\x1b[J  0:01  \x1b[1mkill -9")), "{rest:?}");

@@ -29,7 +29,8 @@ const WORDS: usize = 400;
 pub(super) struct Http {
     client: Client,
     base: Url,
-    prefix: Vec<String>,
+    prefix: String,
+    nessie: bool,
     headers: HeaderMap,
     tokens: Tokens,
 }
@@ -86,7 +87,8 @@ impl Http {
         Ok(Self {
             client,
             // sent as the server gave it: it may be encoded already
-            prefix: properties.get("prefix").map(|p| p.split('/').map(str::to_owned).collect()).unwrap_or_default(),
+            prefix: properties.get("prefix").map(|p| p.trim_matches('/').to_owned()).unwrap_or_default(),
+            nessie: properties.get("nessie.is-nessie-catalog").is_some_and(|v| v == "true"),
             headers: headers(properties)?,
             tokens: Tokens::new(&base, properties)?,
             base,
@@ -95,9 +97,25 @@ impl Http {
 
     /// An address below `/v1/{prefix}/`.
     pub(super) fn url(&self, segments: &[&str]) -> Result<Url> {
+        self.below(&self.prefix, segments)
+    }
+
+    /// The address that a commit on this base goes to.
+    ///
+    /// Nessie does not check that a table has *no* snapshot where the request asserts it: two first commits would
+    /// both be taken, and the second would drop the first one's rows. But it takes the version of its own history
+    /// that a change is based on, `branch@version`, and refuses the change if the table has moved since.
+    pub(super) fn commit_url(&self, segments: &[&str], base: &HashMap<String, String>) -> Result<Url> {
+        match base.get("nessie.commit.id").filter(|_| self.nessie && !self.prefix.contains('@')) {
+            Some(version) => self.below(&at_version(&self.prefix, version), segments),
+            None => self.url(segments),
+        }
+    }
+
+    fn below(&self, prefix: &str, segments: &[&str]) -> Result<Url> {
         let mut base = self.unprefixed(&["v1"])?;
-        if !self.prefix.is_empty() {
-            let path = format!("{}/{}", base.path().trim_end_matches('/'), self.prefix.join("/"));
+        if !prefix.is_empty() {
+            let path = format!("{}/{prefix}", base.path().trim_end_matches('/'));
             base.set_path(&path);
         }
         extend(base, segments)
@@ -238,6 +256,12 @@ impl Answer {
             _ => error.with_class(Class::Retry),
         }
     }
+}
+
+/// Nessie's prefix is `branch|warehouse`, encoded or not.
+fn at_version(prefix: &str, version: &str) -> String {
+    let end = ["%7C", "%7c", "|"].iter().filter_map(|bar| prefix.find(bar)).min().unwrap_or(prefix.len());
+    format!("{}@{version}{}", &prefix[..end], &prefix[end..])
 }
 
 fn extend(mut url: Url, segments: &[&str]) -> Result<Url> {

@@ -215,6 +215,29 @@ async fn a_commit_says_what_it_is_pinned_to() {
 }
 
 #[tokio::test]
+async fn a_commit_to_nessie_is_pinned_to_its_history() {
+    for (prefix, pinned) in
+        [("main%7Cwh", "main@c0ffee%7Cwh"), ("main|wh", "main@c0ffee|wh"), ("main", "main@c0ffee"), ("main@1|wh", "main@1|wh")]
+    {
+        let server = Server::start(move |seen, _| match seen.line.as_str() {
+            line if line.starts_with("GET /v1/config") => {
+                Some(Reply::Json(200, json!({"overrides": {"prefix": prefix, "nessie.is-nessie-catalog": "true"}})))
+            }
+            _ => {
+                let mut body = table_body();
+                body["metadata"]["properties"] = json!({"nessie.commit.id": "c0ffee"});
+                Some(Reply::Json(200, body))
+            }
+        })
+        .await;
+        let catalog = server.connect(&[]).await.unwrap();
+        let base = catalog.load(&ident("t")).await.unwrap().unwrap();
+        catalog.commit(&base, Vec::new()).await.unwrap();
+        assert_eq!(server.last("POST").line, format!("POST /v1/{pinned}/namespaces/ns/tables/t"));
+    }
+}
+
+#[tokio::test]
 async fn nobody_there() {
     let (outcome, server) = commit(|| Reply::Hang).await;
     drop(outcome);

@@ -1,0 +1,13 @@
+//! The commit gate against real catalogs: SQLite always; PostgreSQL and REST where `K2_TEST_PG_URL` and
+//! `K2_TEST_CATALOG_URI` (with `K2_TEST_CATALOG_WAREHOUSE`) name them.
+//!
+//! `world` holds a table, another engine and the audit; `unruly` is a catalog that misbehaves on demand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+mod events;
+mod fencing;
+mod history;
+mod race;
+mod replies;
+mod unruly;
+mod world;
