@@ -55,12 +55,13 @@ impl Ledger {
         for (partition, records) in &self.records {
             let held = reread.records.get(partition).unwrap_or(&none);
             for record in records {
-                assert!(
-                    held.binary_search(record).is_ok(),
-                    "topic {}/{partition}: the broker reported record {} as delivered, and does not hold it as sent",
-                    self.topic,
-                    record.0
-                );
+                if held.binary_search(record).is_err() {
+                    let near: Vec<_> = held.iter().filter(|(o, crc)| *o == record.0 || *crc == record.1).collect();
+                    panic!(
+                        "topic {}/{partition}: {record:?} was reported as delivered; the broker holds {near:?}",
+                        self.topic
+                    );
+                }
             }
         }
         if self.unsure == 0 {

@@ -161,6 +161,46 @@ fn check_tells_what_works_what_does_not_and_what_could_not_be_tried() {
 }
 
 #[test]
+fn check_asks_the_brokers_about_topics_and_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
+    cluster.create_topic("market.crypto.trades.binance.raw", 3, 1).unwrap();
+    let brokers = format!("kafka.brokers={}", cluster.bootstrap_servers());
+
+    let output = k2(folder.path(), &["--set", &brokers, "check", "bronze-binance"]);
+    assert_eq!(output.status.code(), Some(0), "{}\n{}", out(&output), err(&output));
+    assert!(out(&output).lines().all(|line| line.starts_with("ok   ")), "{}", out(&output));
+    for expected in [
+        "topic market.crypto.trades.binance.raw of bronze-binance: 3 partitions\n",
+        "group k2-bronze-binance-ingestion of bronze-binance\n",
+    ] {
+        assert!(out(&output).contains(expected), "{}", out(&output));
+    }
+
+    let output = k2(folder.path(), &["--set", &brokers, "check"]);
+    assert_eq!(output.status.code(), Some(4), "{}\n{}", out(&output), err(&output));
+    let wrong: Vec<String> = out(&output).lines().filter(|l| !l.starts_with("ok ")).map(str::to_owned).collect();
+    assert_eq!(wrong.len(), 1, "{wrong:#?}");
+    assert!(wrong[0].starts_with("FAIL topic market.crypto.trades.kraken.raw of bronze-kraken: "), "{wrong:#?}");
+    assert!(wrong[0].ends_with(" - check the topic's name, and create it if it is new"), "{wrong:#?}");
+}
+
+#[test]
+fn check_names_a_rest_catalog_that_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let rest = ["--set", "catalog.type=rest", "--set", "catalog.uri=http://127.0.0.1:1"];
+    let output = k2(folder.path(), &[&["--set", NOBODY, "check", "bronze-kraken"], &rest[..]].concat());
+    assert_eq!(output.status.code(), Some(4), "{}\n{}", out(&output), err(&output));
+    let text = out(&output);
+    assert!(text.contains("\nFAIL catalog: ") && text.contains("catalog.uri (--set)"), "{text}");
+    assert!(
+        text.contains("\nskip table bronze_kraken_trades of bronze-kraken: the catalog does not answer\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nskip warehouse: "), "{text}");
+}
+
+#[test]
 fn check_finds_a_warehouse_that_cannot_be_written_to() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();

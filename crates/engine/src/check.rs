@@ -111,10 +111,12 @@ fn brokers(admin: &Admin, asked: &[(String, String)]) -> Result<String> {
         Ok(all) => return Ok(format!("{} in the cluster", all.len())),
         Err(error) => error,
     };
-    let topic = asked.first().filter(|_| unlisted.class() == Class::Retry);
-    match topic.map(|(topic, _)| admin.identity(topic)) {
+    match asked.first().map(|(topic, _)| admin.identity(topic)) {
         Some(Ok(identity)) => Ok(format!("cluster {}", identity.cluster_id)),
-        Some(Err(error)) if error.class() == Class::Config => Ok("they answer".into()),
+        // a login that fails is of this class too, but then it has failed both times
+        Some(Err(error)) if error.class() == Class::Config && unlisted.class() == Class::Retry => {
+            Ok("they answer".into())
+        }
         _ => Err(unlisted),
     }
 }

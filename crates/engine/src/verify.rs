@@ -150,4 +150,4 @@ async fn check(table: Loaded<'_>, cluster: Option<&Cluster>, watch: &Watch) -> R
 
 #[cfg(test)]
 #[path = "verify/tests.rs"]
-mod tests;
+pub(crate) mod tests;

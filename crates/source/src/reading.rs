@@ -8,6 +8,7 @@
 use crate::rows::Rows;
 use crate::start::Plan;
 use k2_model::{Epoch, Fingerprint, NextOffset, Partition, PartitionSpan};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What becomes of a record.
@@ -30,8 +31,10 @@ pub(crate) struct Reading {
     from: i64,
     /// The position: one past the last offset read or known to be empty.
     next: i64,
-    /// The record before `next`, until it was seen again.
+    /// The record before the start, until it was seen again.
     verify: Option<Fingerprint>,
+    /// Between that record and the start there was none, and there must be none now.
+    hole: Range<i64>,
     /// The last row of the open span.
     last_row: Option<(usize, i64)>,
     /// The last record of the spans that are closed.
@@ -74,6 +77,7 @@ impl Reading {
             from: plan.next.0,
             next: plan.next.0,
             verify: plan.verify,
+            hole: hole(plan),
             last_row: None,
             last: plan.verify,
             leader_epoch: plan.seat.leader_epoch,
@@ -109,6 +113,9 @@ impl Reading {
         if self.closed || self.fault.as_ref().is_some_and(|f| f.retry.is_some()) {
             return Step::Skip;
         }
+        if self.hole.contains(&offset) {
+            return Step::Changed;
+        }
         if let Some(last) = self.verify {
             if offset < last.offset {
                 return Step::Skip;
@@ -119,10 +126,6 @@ impl Reading {
                 }
                 self.verify = None;
                 return Step::Skip;
-            }
-            if offset < self.next {
-                // there was none here when the position was written
-                return Step::Changed;
             }
             // compaction or retention has taken it
             self.verify = None;
@@ -200,6 +203,7 @@ impl Reading {
     /// It was placed anew, and must see its last record again.
     pub(crate) fn replaced(&mut self, plan: &Plan) {
         self.verify = plan.verify;
+        self.hole = hole(plan);
         if let Some(fault) = &mut self.fault {
             fault.retry = None;
         }
@@ -231,6 +235,11 @@ impl Reading {
     pub(crate) fn is_closed(&self) -> bool {
         self.closed || self.fault.as_ref().is_some_and(|f| f.retry.is_some())
     }
+}
+
+/// The offsets between the last record and the position: control records, or nothing.
+fn hole(plan: &Plan) -> Range<i64> {
+    plan.verify.map_or(0..0, |last| last.offset + 1..plan.next.0)
 }
 
 /// All partitions that are being read, by number.

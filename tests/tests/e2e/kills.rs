@@ -12,8 +12,16 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(90);
 
 /// Every named point where a process can be killed, in the order in which a batch passes them.
-const POINTS: [&str; 6] =
-    ["before_write", "before_finish", "after_files", "before_commit", "after_commit", "before_group_commit"];
+const POINTS: [&str; 8] = [
+    "before_write",
+    "before_finish",
+    "after_files",
+    "before_commit",
+    "sql-commit-metadata-written",
+    "sql-commit-swapped",
+    "after_commit",
+    "before_group_commit",
+];
 
 /// One of two processes of a deployment. A static member id lets a restarted process have its partitions back at once
 /// instead of after the session timeout.

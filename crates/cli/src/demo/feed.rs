@@ -132,7 +132,7 @@ impl Work {
             for _ in 0..pace.due() {
                 value.clear();
                 let key = self.trades.next(&mut value);
-                self.producer.send(key, &value)?;
+                self.producer.send(None, key, &value)?;
             }
         }
         self.producer.flush(Duration::from_secs(30))

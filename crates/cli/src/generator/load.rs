@@ -37,6 +37,9 @@ pub(crate) struct BenchLoadArgs {
     /// Partitions of the topic, if it has to be made
     #[arg(long, default_value_t = 8)]
     partitions: u16,
+    /// Fill all partitions alike, whatever the keys: real symbols leave them uneven
+    #[arg(long)]
+    even: bool,
     /// Producers at work
     #[arg(long, default_value_t = 2)]
     threads: u8,
@@ -87,6 +90,8 @@ fn produce(args: &BenchLoadArgs, ledger: &Arc<Ledger>, number: u64, share: u64) 
     let mut trades = TradeGenerator::sharded(args.exchange, args.seed, shard, threads);
     let mut pace = args.rate.map(|rate| Pace::new(precise(rate) / f64::from(args.threads.max(1))));
     let mut value = Vec::with_capacity(256);
+    // with --even: a burst into each partition in turn, each thread starting at another one
+    let mut in_turn = args.even.then(|| (0..ledger.partitions().len()).cycle().skip(shard));
     let mut left = share;
     while left > 0 {
         let burst = pace.as_mut().map_or(1_000, Pace::due).min(left);
@@ -95,10 +100,11 @@ fn produce(args: &BenchLoadArgs, ledger: &Arc<Ledger>, number: u64, share: u64) 
             continue;
         }
         trades.set_clock(clock::now_micros());
+        let partition = in_turn.as_mut().and_then(Iterator::next).and_then(|p| i32::try_from(p).ok());
         for _ in 0..burst {
             value.clear();
             let key = trades.next(&mut value);
-            producer.send(key, &value)?;
+            producer.send(partition, key, &value)?;
         }
         left -= burst;
     }

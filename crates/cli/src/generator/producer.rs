@@ -136,9 +136,10 @@ impl Producer {
         Ok(Self { topic: ledger.topic().to_owned(), client })
     }
 
-    /// Hands a record to librdkafka, which copies it; waits while its queue is full.
-    pub(crate) fn send(&self, key: &str, value: &[u8]) -> Result<()> {
+    /// Hands a record to librdkafka, which copies it; waits while its queue is full. No partition: the key decides.
+    pub(crate) fn send(&self, partition: Option<i32>, key: &str, value: &[u8]) -> Result<()> {
         let mut record = BaseRecord::to(&self.topic).key(key).payload(value);
+        record.partition = partition;
         loop {
             match self.client.send(record) {
                 Ok(()) => return Ok(()),

@@ -205,7 +205,7 @@ fn the_ledger_agrees_with_the_broker() {
     for _ in 0..20_000 {
         value.clear();
         let key = trades.next(&mut value);
-        producer.send(key, &value).unwrap();
+        producer.send(None, key, &value).unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
     ledger.check().unwrap();

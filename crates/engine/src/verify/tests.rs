@@ -7,6 +7,7 @@ use arrow::array::{
     ArrayRef, Date32Array, Int32Array, Int64Array, LargeBinaryArray, RecordBatch, StringArray,
     TimestampMicrosecondArray, new_null_array,
 };
+use arrow::compute::cast;
 use iceberg::spec::{
     DataFile, DataFileBuilder, Datum, Literal, Snapshot, SnapshotReference, SnapshotRetention, Struct,
 };
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 
 const TOPIC: &str = "market.crypto.trades.binance.raw";
 const GROUP: &str = "k2-bronze-binance-ingestion";
-const ID: &str = "AQIDBAUGBwgJCgsMDQ4PEA";
+pub(crate) const ID: &str = "AQIDBAUGBwgJCgsMDQ4PEA";
 const COLUMNS: [&str; 10] = [
     "raw_bytes",
     "topic",
@@ -36,9 +37,9 @@ const COLUMNS: [&str; 10] = [
 ];
 
 /// A catalog and a warehouse in a folder, with one bronze table.
-struct Lake {
+pub(crate) struct Lake {
     _dir: tempfile::TempDir,
-    config: Config,
+    pub(crate) config: Config,
     stores: Stores,
     catalog: Arc<dyn Catalog>,
     ident: TableIdent,
@@ -58,12 +59,12 @@ impl Lake {
         Self { _dir: dir, config, stores, catalog, ident }
     }
 
-    async fn table(&self) -> Table {
+    pub(crate) async fn table(&self) -> Table {
         self.catalog.load(&self.ident).await.unwrap().unwrap()
     }
 
     /// Data files with a row for each partition and offset.
-    async fn files(&self, rows: &[(i32, i64)], topic_id: Option<&str>) -> Vec<DataFile> {
+    pub(crate) async fn files(&self, rows: &[(i32, i64)], topic_id: Option<&str>) -> Vec<DataFile> {
         let table = self.table().await.metadata_ref();
         let mut writer = TableWriter::new(&table, &self.stores, &COLUMNS).unwrap();
         let (n, now) = (rows.len(), clock::now_micros());
@@ -72,8 +73,9 @@ impl Lake {
             Some(id) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(id, n))),
             None => new_null_array(schema.field(7).data_type(), n),
         };
+        let values = LargeBinaryArray::from_iter_values(rows.iter().map(|(p, o)| format!("{p}/{o}")));
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(LargeBinaryArray::from_iter_values(rows.iter().map(|(p, o)| format!("{p}/{o}")))),
+            cast(&values, schema.field(0).data_type()).unwrap(),
             Arc::new(StringArray::from_iter_values(std::iter::repeat_n(TOPIC, n))),
             Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.0))),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1))),
@@ -90,7 +92,17 @@ impl Lake {
     }
 
     /// Commits files as a source does, whatever they hold. `moves`: partition, expected position, from, to.
-    async fn commit(&self, source: &str, moves: &[(i32, Option<i64>, i64, i64)], files: &[DataFile]) {
+    pub(crate) async fn commit(&self, source: &str, moves: &[(i32, Option<i64>, i64, i64)], files: &[DataFile]) {
+        let outcome = self.propose(source, moves, files).await;
+        assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+    }
+
+    pub(crate) async fn propose(
+        &self,
+        source: &str,
+        moves: &[(i32, Option<i64>, i64, i64)],
+        files: &[DataFile],
+    ) -> Outcome {
         let gate = Gate::new(Arc::clone(&self.catalog), self.ident.clone(), SourceId::new(source));
         let moves = moves.iter().map(|(p, expected, from, to)| {
             let (from, to) = (NextOffset(*from), NextOffset(*to));
@@ -107,12 +119,11 @@ impl Lake {
             table: TableForm::of(self.table().await.metadata()),
             moves: moves.collect(),
         };
-        let outcome = gate.commit(&proposal, files, clock::now_micros()).await.unwrap();
-        assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+        gate.commit(&proposal, files, clock::now_micros()).await.unwrap()
     }
 
     /// Two commits of two partitions: 0..10 and 10..20 of partition 0, 0..5 and 5..10 of partition 1 (offset 7 is a hole).
-    async fn filled() -> Self {
+    pub(crate) async fn filled() -> Self {
         let lake = Self::new().await;
         let rows: Vec<_> = (0..5).flat_map(|i| [(0, 2 * i), (0, 2 * i + 1), (1, i)]).collect();
         let files = lake.files(&rows, Some(ID)).await;
@@ -123,8 +134,13 @@ impl Lake {
         lake
     }
 
-    async fn update(&self, updates: Vec<TableUpdate>) {
+    pub(crate) async fn update(&self, updates: Vec<TableUpdate>) {
         self.catalog.commit(&self.table().await, updates).await.unwrap();
+    }
+
+    pub(crate) async fn roll_back(&self) {
+        let parent = self.table().await.metadata().current_snapshot().unwrap().parent_snapshot_id().unwrap();
+        self.update(vec![main_is(parent)]).await;
     }
 
     /// Changes the position behind everybody's back.
@@ -145,7 +161,7 @@ impl Lake {
         .await;
     }
 
-    async fn verify(&self) -> TableReport {
+    pub(crate) async fn verify(&self) -> TableReport {
         let options = Options { pipelines: vec!["bronze-binance".into()], kafka: false };
         let mut report = verify(&self.config, &options, &(Arc::new(|_: Progress<'_>| {}) as Watch)).await.unwrap();
         assert_eq!(report.tables.len(), 1);
@@ -352,8 +368,7 @@ fn main_is(snapshot: i64) -> TableUpdate {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_is_found() {
     let lake = Lake::filled().await;
-    let parent = lake.table().await.metadata().current_snapshot().unwrap().parent_snapshot_id().unwrap();
-    lake.update(vec![main_is(parent)]).await;
+    lake.roll_back().await;
     let broken = broken(&lake.verify().await);
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [Promise::Positions, Promise::Ranges]);
     assert!(broken[&Promise::Positions][0].contains("rolled back"), "{broken:?}");

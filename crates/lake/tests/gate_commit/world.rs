@@ -392,8 +392,8 @@ pub(crate) async fn rewritten(
     };
     for manifest in list {
         let content = manifest.load_manifest(table.file_io()).await.unwrap();
-        let alive: Vec<_> = content.entries().iter().filter(|e| e.is_alive()).collect();
-        let (gone, kept): (Vec<_>, Vec<_>) = alive.iter().partition(|e| remove(e.data_file()));
+        let alive = content.entries().iter().filter(|e| e.is_alive());
+        let (gone, kept): (Vec<_>, Vec<_>) = alive.partition(|e| remove(e.data_file()));
         total += kept.iter().map(|e| e.data_file().record_count()).sum::<u64>();
         if gone.is_empty() {
             manifests.push(manifest);

@@ -59,7 +59,7 @@ fn what_translates() {
         assert_eq!(said(&expr).as_deref(), Some(expected), "{expr}");
     }
     let list = col("offset").in_list(vec![lit(1_i64)], true);
-    assert_eq!(said(&list).as_deref(), Some("offset != 1"));
+    assert_eq!(said(&list).as_deref(), Some("offset NOT IN (1)"));
 }
 
 #[test]

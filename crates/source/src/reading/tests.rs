@@ -28,6 +28,9 @@ fn the_first_record_must_be_the_one_that_was_read_last() {
     assert_eq!(reading(10, Some(print(9))).meet(12, OTHER), Step::Take);
     // a record where there was none
     assert_eq!(reading(12, Some(print(9))).meet(10, SAME), Step::Changed);
+    let mut r = reading(12, Some(print(9)));
+    assert_eq!(r.meet(9, SAME), Step::Skip);
+    assert_eq!(r.meet(11, SAME), Step::Changed);
     // nothing to verify
     assert_eq!(reading(10, None).meet(10, OTHER), Step::Take);
 }

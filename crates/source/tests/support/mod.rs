@@ -42,7 +42,10 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 pub fn logs() {
-    let _ = tracing_subscriber::fmt().with_env_filter(std::env::var("K2_TEST_LOG").unwrap_or("k2_source=info".into())).with_test_writer().try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(std::env::var("K2_TEST_LOG").unwrap_or("k2_source=info".into()))
+        .with_test_writer()
+        .try_init();
 }
 
 pub enum Cluster {

@@ -9,7 +9,7 @@ use iceberg::TableIdent;
 use k2_model::{Error, Result, retry::Backoff};
 use sqlx::any::{AnyPoolOptions, AnyRow, install_default_drivers};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Executor, Row as _};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Row as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -82,23 +82,19 @@ impl Database {
     /// The inner result is about what is in the database, the outer one about talking to it.
     async fn try_connect(config: &CatalogConfig, uri: &str) -> Result<Result<Self>, Fault> {
         let sqlite = uri.starts_with("sqlite:");
-        let options = AnyPoolOptions::new()
+        // a connection without a pool tells at once what is wrong; a pool tries until its time is up
+        let first = async {
+            let mut connection = AnyConnection::connect(uri).await?;
+            set_up(&mut connection, sqlite).await?;
+            connection.close().await
+        };
+        tokio::time::timeout(config.request_timeout, first).await.map_err(|_| Fault::TimedOut)?.map_err(Fault::of)?;
+        let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(config.request_timeout.min(BUSY))
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    if sqlite {
-                        // a commit that is answered has to survive a power cut
-                        let busy = format!("PRAGMA busy_timeout = {}", BUSY.as_millis());
-                        connection.execute(&*busy).await?;
-                        connection.execute("PRAGMA journal_mode = WAL").await?;
-                        connection.execute("PRAGMA synchronous = FULL").await?;
-                    }
-                    Ok(())
-                })
-            });
-        let connected = tokio::time::timeout(config.request_timeout, options.connect(uri)).await;
-        let pool = connected.map_err(|_| Fault::TimedOut)?.map_err(Fault::of)?;
+            .after_connect(move |connection, _| Box::pin(set_up(connection, sqlite)))
+            .connect_lazy(uri)
+            .map_err(Fault::of)?;
         let mut database =
             Self { pool, catalog: config.name.clone(), tables_only: "", timeout: config.request_timeout };
         Ok(database.prepare(sqlite).await?.map(|()| database))
@@ -242,6 +238,17 @@ impl Connection<'_> {
         }
         swapped.map(|done| done.rows_affected())
     }
+}
+
+/// SQLite: readers beside a writer, and a commit that is answered survives a power cut.
+async fn set_up(connection: &mut AnyConnection, sqlite: bool) -> Result<(), sqlx::Error> {
+    if sqlite {
+        let busy = format!("PRAGMA busy_timeout = {}", BUSY.as_millis());
+        connection.execute(&*busy).await?;
+        connection.execute("PRAGMA journal_mode = WAL").await?;
+        connection.execute("PRAGMA synchronous = FULL").await?;
+    }
+    Ok(())
 }
 
 fn bind<'q>(query: &'q str, values: &[&'q str]) -> sqlx::query::Query<'q, Any, sqlx::any::AnyArguments<'q>> {
