@@ -1,7 +1,9 @@
 //! A producer that writes a ledger from its delivery reports.
 //!
-//! The checksum of a record is taken from what was *meant* to be sent; partition, offset and timestamp come from the
-//! broker's report. Runs on a thread of its own, beside whatever a test kills meanwhile.
+//! The checksum of a record is taken from what was *meant* to be sent; partition and offset come from the broker's
+//! report. So does the timestamp on a topic with `LogAppendTime`, and on no other: after a lost answer the broker
+//! reports the retried batch with the batch's largest timestamp. Runs on a thread of its own, beside whatever a test
+//! kills meanwhile.
 
 use crate::ledger::Ledger;
 use crate::record::{content_crc, record_crc};
@@ -53,6 +55,8 @@ pub struct Load {
     pub rate: Option<u64>,
     /// What they look like.
     pub shape: Shape,
+    /// Whether the broker sets the timestamps.
+    pub append_time: bool,
     /// In transactions, or not.
     pub transactions: Option<Transactions>,
     /// The seed: the same load with the same seed sends the same records.
@@ -69,6 +73,7 @@ impl Load {
             count: None,
             rate: None,
             shape: Shape::Mixed,
+            append_time: topic.config("message.timestamp.type") == Some("LogAppendTime"),
             transactions: None,
             seed: 1,
         }
@@ -163,20 +168,21 @@ struct Reports {
     kept: Mutex<Ledger>,
     open: Mutex<Vec<(i32, i64, u32)>>,
     transactional: bool,
+    append_time: bool,
     delivered: Arc<AtomicU64>,
 }
 
 impl ClientContext for Reports {}
 
 impl ProducerContext for Reports {
-    /// The checksum of the content.
+    /// The checksum: of the whole record, or of its content where the broker sets the timestamp.
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, report: &DeliveryResult<'_>, content: usize) {
-        let content = u32::try_from(content).unwrap();
+    fn delivery(&self, report: &DeliveryResult<'_>, crc: usize) {
+        let crc = u32::try_from(crc).unwrap();
         match report {
             Ok(message) => {
-                let crc = record_crc(content, message.timestamp().to_millis());
+                let crc = if self.append_time { record_crc(crc, message.timestamp().to_millis()) } else { crc };
                 if self.transactional {
                     self.open.lock().unwrap().push((message.partition(), message.offset(), crc));
                 } else {
@@ -223,6 +229,7 @@ fn produce(load: &Load, stop: &AtomicBool, delivered: Arc<AtomicU64>) -> Ledger 
         kept: Mutex::new(Ledger::new(&load.topic)),
         open: Mutex::default(),
         transactional: load.transactions.is_some(),
+        append_time: load.append_time,
         delivered,
     };
     let producer: ThreadedProducer<Reports> = config.create_with_context(reports).unwrap();
@@ -305,17 +312,21 @@ impl Records {
 
         let headers_given = || headers.iter().map(|(k, v)| (k.as_str(), v.as_deref()));
         let content = content_crc(key.map(str::as_bytes), value, headers_given());
+        // half of the odd ones have an event time of their own, in the years 2001 to 2023: brokers refuse the future
+        let timestamp = if odd && self.rng.random_ratio(1, 2) {
+            self.rng.random_range(1_000_000_000_000..1_700_000_000_000)
+        } else {
+            now_ms()
+        };
+        let crc = if load.append_time { content } else { record_crc(content, Some(timestamp)) };
         let mut record: BaseRecord<'_, str, [u8], usize> =
-            BaseRecord::with_opaque_to(&load.topic, usize::try_from(content).unwrap()).partition(partition);
+            BaseRecord::with_opaque_to(&load.topic, usize::try_from(crc).unwrap()).partition(partition);
+        record.timestamp = Some(timestamp);
         record.key = key;
         record.payload = value;
         if !headers.is_empty() {
             record.headers =
                 Some(headers_given().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value })));
-        }
-        if odd && self.rng.random_ratio(1, 2) {
-            // an event time of the producer's own, in the years 2001 to 2023: brokers refuse the future
-            record.timestamp = Some(self.rng.random_range(1_000_000_000_000..1_700_000_000_000));
         }
         loop {
             match producer.send(record) {
@@ -343,4 +354,9 @@ impl Records {
             })
             .collect()
     }
+}
+
+fn now_ms() -> i64 {
+    #[allow(clippy::disallowed_methods, reason = "a producer's event time is the wall clock")]
+    chrono::Utc::now().timestamp_millis()
 }

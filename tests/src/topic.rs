@@ -51,6 +51,11 @@ impl Topic {
         self.partitions
     }
 
+    /// A config that the topic was created with.
+    pub fn config(&self, key: &str) -> Option<&str> {
+        self.configs.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+
     /// Deletes the topic and waits until it is gone.
     pub async fn delete(&self) {
         let results = self.admin().delete_topics(&[&self.name], &options()).await.unwrap();

@@ -97,10 +97,16 @@ async fn tables_lie_in_the_warehouse_as_absolute_file_urls() {
     assert_eq!(table.metadata().location(), format!("file://{root}/warehouse/a/b/t"));
 
     // a namespace with a location of its own, as other engines make it
-    place.sql().await.execute("INSERT INTO iceberg_namespace_properties VALUES ('iceberg', 'own', 'location', '/srv/own')").await.unwrap();
+    place
+        .sql()
+        .await
+        .execute("INSERT INTO iceberg_namespace_properties VALUES ('iceberg', 'own', 'location', '/srv/own')")
+        .await
+        .unwrap();
     assert!(catalog.namespace_exists("own").await.unwrap());
     let elsewhere = format!("{root}/elsewhere");
-    let update = format!("UPDATE iceberg_namespace_properties SET property_value = '{elsewhere}' WHERE namespace = 'own'");
+    let update =
+        format!("UPDATE iceberg_namespace_properties SET property_value = '{elsewhere}' WHERE namespace = 'own'");
     place.sql().await.execute(&*update).await.unwrap();
     let table = catalog.create("own", trades("t")).await.unwrap();
     assert_eq!(table.metadata().location(), format!("file://{elsewhere}/t"));
@@ -125,7 +131,8 @@ async fn catalogs_share_a_database_and_tables_are_no_views() {
 #[tokio::test]
 async fn the_older_layout_is_served() {
     let place = Place::new();
-    let create = "CREATE TABLE iceberg_tables (catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL,
+    let create =
+        "CREATE TABLE iceberg_tables (catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL,
         table_name VARCHAR(255) NOT NULL, metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000),
         PRIMARY KEY (catalog_name, table_namespace, table_name))";
     place.sql().await.execute(create).await.unwrap();
@@ -199,7 +206,9 @@ async fn a_clock_that_is_behind_and_updates_without_sense() {
             .build();
     }
     match catalog.commit(&table, late).await {
-        Err(CommitFailure::NotApplied(e)) => assert!(e.class() == Class::Retry && e.to_string().contains("90 s"), "{e}"),
+        Err(CommitFailure::NotApplied(e)) => {
+            assert!(e.class() == Class::Retry && e.to_string().contains("90 s"), "{e}")
+        }
         other => panic!("{other:?}"),
     }
     let nonsense = vec![TableUpdate::SetDefaultSpec { spec_id: 77 }];
@@ -239,4 +248,54 @@ async fn a_locked_database_makes_a_commit_unknown_and_harmless() {
     }
     let head = patient.load(&ident("ns", "t")).await.unwrap().unwrap();
     assert_eq!(position(&head), Some("after"));
+}
+
+/// Where `K2_TEST_PYTHON` names a Python that has pyiceberg with pyarrow and sql-sqlite.
+#[tokio::test]
+async fn pyiceberg_shares_the_database() {
+    #[allow(clippy::disallowed_methods, reason = "tests take their tools from the environment")]
+    let Ok(python) = std::env::var("K2_TEST_PYTHON") else { return println!("skipped: K2_TEST_PYTHON is not set") };
+    let place = Place::new();
+    let run = |script: &str| {
+        let start = "
+import sys, pyarrow as pa, datetime
+from pyiceberg.catalog.sql import SqlCatalog
+root = sys.argv[1]
+catalog = SqlCatalog('iceberg', uri=f'sqlite:///{root}/catalog.db', warehouse=f'file://{root}/warehouse')
+";
+        let root = place.0.path();
+        let out = std::process::Command::new(&python).arg("-c").arg(format!("{start}{script}")).arg(root).output();
+        let out = out.unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    };
+    // theirs first: they make the database, a namespace and a table
+    run("
+catalog.create_namespace('ns')
+rows = pa.table({'offset': pa.array([1, 2, 3], pa.int64())})
+catalog.create_table('ns.theirs', schema=rows.schema).append(rows)
+");
+    let catalog = place.catalog().await;
+    assert!(catalog.namespace_exists("ns").await.unwrap());
+    assert_eq!(catalog.tables("ns").await.unwrap(), ["theirs"]);
+    let theirs = catalog.load(&ident("ns", "theirs")).await.unwrap().unwrap();
+    catalog.commit(&theirs, pair(&theirs, "k2 was here").await).await.unwrap();
+    let ours = catalog.create("ns", trades("ours")).await.unwrap();
+    let ours = catalog.commit(&ours, pair(&ours, "1").await).await.unwrap();
+
+    let seen = run("
+theirs = catalog.load_table('ns.theirs')
+print(theirs.properties['k2.source.test'], len(theirs.snapshots()), sorted(t[1] for t in catalog.list_tables('ns')))
+ours = catalog.load_table('ns.ours')
+day = datetime.date(2026, 1, 1)
+required = pa.schema([pa.field('offset', pa.int64(), False), pa.field('day', pa.date32(), False)])
+ours.append(pa.table({'offset': [7, 8], 'day': [day, day]}, schema=required))
+print(catalog.load_table('ns.ours').scan().to_arrow().num_rows)
+");
+    assert_eq!(seen, "k2 was here 2 ['ours', 'theirs']\n2");
+    let stale = catalog.commit(&ours, pair(&ours, "2").await).await;
+    assert!(matches!(stale, Err(CommitFailure::Conflict(_))), "their append has moved the head: {stale:?}");
+    let head = catalog.load(&ident("ns", "ours")).await.unwrap().unwrap();
+    assert_eq!(position(&head), Some("1"), "their append keeps our position");
+    catalog.commit(&head, pair(&head, "3").await).await.unwrap();
 }

@@ -165,11 +165,13 @@ const SAFE_READING: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "false"),
 ];
 
-/// How much is fetched, so that `prefetch` bounds it. A response comes on top of what is queued, hence the split.
+/// How much is fetched, so that `prefetch` bounds the memory it takes. librdkafka counts payloads only, and keeps some
+/// 300 bytes of its own per queued record, so small records (trades have about 100 bytes) take four times what it counts;
+/// a response comes on top, compressed and unpacked.
 fn fetching(prefetch: u64, rate_limit: Option<u32>) -> Vec<(&'static str, String)> {
     let prefetch = prefetch.max(1 << 20);
-    let response = (prefetch / 4).clamp(1 << 20, 50 << 20);
-    let queued = (prefetch - prefetch / 4).max(1 << 20) / 1024;
+    let response = (prefetch / 8).clamp(1 << 20, 50 << 20);
+    let queued = (prefetch / 6).max(1 << 20) / 1024;
     // a partition that is held back loses its prefetch, so a slow one should not prefetch much
     let (messages, partition) = match rate_limit {
         Some(rate) => (u64::from(rate).clamp(100, 1_000_000), 64 << 10),

@@ -320,7 +320,9 @@ impl Poller {
                 }
             };
         }
-        let most = self.intake.appetite(ROOM);
+        // one poll must not bring many seconds' worth of a limited partition
+        let limit = self.config.rate_limit.and_then(|l| usize::try_from(l).ok()).unwrap_or(ROOM).clamp(1, ROOM);
+        let most = self.intake.appetite(ROOM).min(limit);
         if self.consume(most, Duration::ZERO, now) > 0 {
             return Ok(Flow::On);
         }

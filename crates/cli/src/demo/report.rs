@@ -15,6 +15,10 @@ use std::sync::Arc;
 /// Exit code of a check that found something.
 const FOUND: u8 = 4;
 
+/// What is asked through `k2 sql`.
+const QUERY: &str = "SELECT CAST(key AS VARCHAR) AS symbol, COUNT(*) AS trades, MAX(kafka_timestamp) AS newest
+FROM bronze_binance_trades GROUP BY key ORDER BY trades DESC LIMIT 5";
+
 /// One partition, as the table has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 struct Counted {
@@ -34,7 +38,7 @@ pub(super) async fn print(
     metadata: &[String],
 ) -> Result<ExitCode> {
     let verified = verify(screen, engine).await?;
-    query(screen, engine, ledgers).await?;
+    query(screen, engine).await?;
     let equal = receipts(screen, engine, ledgers).await?;
     let good = verified && equal;
     let verdict = if good {
@@ -59,18 +63,9 @@ async fn verify(screen: &mut Screen, engine: &Engine) -> Result<bool> {
     }
 }
 
-async fn query(screen: &mut Screen, engine: &Engine, ledgers: &[(Part, Arc<Ledger>)]) -> Result<()> {
-    let of_one = |(part, _): &(Part, Arc<Ledger>)| {
-        format!(
-            "SELECT '{}' AS exchange, COUNT(*) AS row_count, COUNT(DISTINCT key) AS symbols, \
-             MAX(kafka_timestamp) AS newest FROM market_data.{}",
-            part.exchange.name(),
-            part.table
-        )
-    };
-    let sql = ledgers.iter().map(of_one).collect::<Vec<_>>().join("\nUNION ALL\n");
-    heading(screen, &format!("k2 sql \"{sql}\""));
-    let output = engine.tool(&["sql", &sql]).await?;
+async fn query(screen: &mut Screen, engine: &Engine) -> Result<()> {
+    heading(screen, &format!("k2 sql \"{QUERY}\""));
+    let output = engine.tool(&["sql", QUERY]).await?;
     show(screen, &output);
     succeeded("k2 sql", &output)
 }
@@ -146,22 +141,23 @@ fn differences(ledger: &Ledger, counted: &BTreeMap<u16, Counted>) -> Vec<String>
 fn how_to_read(screen: &mut Screen, folder: &Folder, ledgers: &[(Part, Arc<Ledger>)], metadata: &[String]) {
     let table = ledgers.first().map_or("", |(part, _)| part.table);
     let location = metadata.first().map_or("", String::as_str);
-    heading(screen, "read the tables yourself");
-    let text = format!(
-        "  k2 -c {config} sql\n\
-         \n\
-         \x20 duckdb -c \"INSTALL iceberg; LOAD iceberg;\n\
-         \x20   SELECT \\\"partition\\\", count(*), max(\\\"offset\\\") FROM iceberg_scan('{location}') GROUP BY ALL ORDER BY ALL\"\n\
-         \n\
-         \x20 pip install 'pyiceberg[sql-sqlite,pyarrow]'\n\
-         \x20 python3 -c \"from pyiceberg.catalog.sql import SqlCatalog\n\
-         catalog = SqlCatalog('iceberg', uri='sqlite:///{catalog}')\n\
-         print(catalog.load_table('market_data.{table}').scan().to_arrow().num_rows)\"\n",
-        config = folder.shown().join("k2.toml").display(),
-        location = location.strip_prefix("file://").unwrap_or(location),
-        catalog = folder.catalog().display(),
-    );
-    screen.line(&text);
+    // as it was called: the program need not be on the path
+    let program = std::env::args().next().unwrap_or_else(|| "k2".to_owned());
+    heading(screen, &format!("The tables stay in {}. Read them", folder.shown().display()));
+    screen.line(&format!("  with K2:\n{program} -c {} sql", folder.shown().join("k2.toml").display()));
+    screen.line(&format!(
+        "  with DuckDB:\n\
+         duckdb -c \"INSTALL iceberg; LOAD iceberg; SELECT count(*), min(kafka_timestamp), max(kafka_timestamp)\n\
+         FROM iceberg_scan('{}')\"",
+        location.strip_prefix("file://").unwrap_or(location)
+    ));
+    screen.line(&format!(
+        "  with PyIceberg (pip install 'pyiceberg[sql-sqlite,pyarrow]'):\n\
+         python3 -c \"from pyiceberg.catalog.sql import SqlCatalog\n\
+         catalog = SqlCatalog('iceberg', uri='sqlite:///{}')\n\
+         print(catalog.load_table('market_data.{table}').scan(limit=5).to_arrow().to_pylist())\"\n",
+        folder.catalog().display()
+    ));
 }
 
 fn heading(screen: &mut Screen, text: &str) {

@@ -75,7 +75,7 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Reads the keys of every file, a few files at a time, and enters them in the order of the manifests.
+    /// Reads the keys of every file, a few files at a time, and enters them in the order of their commits.
     pub(super) async fn read_files(&mut self, watch: &Watch) -> Result<()> {
         let subject = self.subject;
         let of = u64::try_from(subject.entries.len()).unwrap_or(u64::MAX);

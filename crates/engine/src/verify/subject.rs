@@ -48,6 +48,8 @@ pub(super) struct Entry {
     pub(super) spec: i32,
     pub(super) partition: Struct,
     pub(super) added_by: Option<i64>,
+    /// When it was added, in the order of commits.
+    pub(super) sequence: i64,
     /// Bounds of the offset column.
     pub(super) offsets: (Option<i64>, Option<i64>),
     /// Bounds of the partition column.
@@ -128,10 +130,14 @@ impl Subject {
                     self.delete_files += 1;
                     continue;
                 }
-                let added_by = entry.snapshot_id().or(Some(manifest.added_snapshot_id));
-                self.entries.push(slim(entry.data_file(), &self.keys, manifest.partition_spec_id, added_by));
+                let mut slim = slim(entry.data_file(), &self.keys, manifest.partition_spec_id);
+                slim.added_by = entry.snapshot_id().or(Some(manifest.added_snapshot_id));
+                slim.sequence = entry.sequence_number().unwrap_or(manifest.sequence_number);
+                self.entries.push(slim);
             }
         }
+        // the oldest first: of two rows of one record, the later one is the one too many
+        self.entries.sort_by_key(|e| e.sequence);
         if self.delete_files > 0 {
             self.plan_deletes(snapshot.snapshot_id()).await?;
         }
@@ -170,7 +176,7 @@ fn key_ids(schema: &SchemaRef, columns: KeyColumns) -> Result<KeyIds> {
     })
 }
 
-fn slim(file: &DataFile, keys: &KeyIds, spec: i32, added_by: Option<i64>) -> Entry {
+fn slim(file: &DataFile, keys: &KeyIds, spec: i32) -> Entry {
     let bound = |bounds: &HashMap<i32, iceberg::spec::Datum>, id: i32| match bounds.get(&id)?.literal() {
         PrimitiveLiteral::Int(value) => Some(i64::from(*value)),
         PrimitiveLiteral::Long(value) => Some(*value),
@@ -184,7 +190,8 @@ fn slim(file: &DataFile, keys: &KeyIds, spec: i32, added_by: Option<i64>) -> Ent
         rows: file.record_count(),
         spec,
         partition: file.partition().clone(),
-        added_by,
+        added_by: None,
+        sequence: 0,
         offsets: bounds(keys.offset),
         partitions: bounds(keys.partition),
         deletes: Vec::new(),

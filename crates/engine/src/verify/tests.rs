@@ -40,6 +40,8 @@ const COLUMNS: [&str; 10] = [
 pub(crate) struct Lake {
     _dir: tempfile::TempDir,
     pub(crate) config: Config,
+    /// Of the topic that commits speak of.
+    pub(crate) topic_id: &'static str,
     stores: Stores,
     catalog: Arc<dyn Catalog>,
     ident: TableIdent,
@@ -56,7 +58,7 @@ impl Lake {
         let catalog = connect::catalog(&config, &stores).await.unwrap();
         let ident = connect::ident(&config, "bronze_binance_trades").unwrap();
         contract::bronze().open(catalog.as_ref(), &ident, true).await.unwrap();
-        Self { _dir: dir, config, stores, catalog, ident }
+        Self { _dir: dir, config, topic_id: ID, stores, catalog, ident }
     }
 
     pub(crate) async fn table(&self) -> Table {
@@ -114,7 +116,7 @@ impl Lake {
             identity: Arc::new(TopicIdentity {
                 cluster_id: ClusterId::new("cluster"),
                 topic: TOPIC.into(),
-                topic_id: Some(TopicId::new(ID)),
+                topic_id: Some(TopicId::new(self.topic_id)),
             }),
             table: TableForm::of(self.table().await.metadata()),
             moves: moves.collect(),

@@ -192,7 +192,8 @@ impl Catalog for RestCatalog {
         let joined = ident.namespace().to_url_string();
         let url = self.http.url(&Self::namespace_path(&joined, &["tables"]))?;
         let request = CreateTable::of(creation);
-        let request = request.map_err(|e| at(iceberg_error("the table makes no sense", e).with_class(Class::Config)))?;
+        let request =
+            request.map_err(|e| at(iceberg_error("the table makes no sense", e).with_class(Class::Config)))?;
         let sent = self.http.send(Method::POST, url, self.delegation(), Some(&request)).await;
         let answer = sent.into_answer().map_err(at)?;
         if answer.is_success() {

@@ -84,13 +84,12 @@ fn s3(bucket: &str, config: &StoreConfig, retry: RetryConfig) -> Result<AmazonS3
     };
     let mut allow_http = false;
     if let Some(endpoint) = endpoint.filter(|e| !e.is_empty()) {
-        let (scheme, host) = endpoint
-            .split_once("://")
-            .ok_or_else(|| Error::config(format!("store.endpoint {endpoint} is no URL")).fix("begin it with https://"))?;
+        let (scheme, host) = endpoint.split_once("://").ok_or_else(|| {
+            Error::config(format!("store.endpoint {endpoint} is no URL")).fix("begin it with https://")
+        })?;
         allow_http = scheme == "http";
         let host = host.trim_end_matches('/');
-        let full =
-            if config.path_style { format!("{scheme}://{host}") } else { format!("{scheme}://{bucket}.{host}") };
+        let full = if config.path_style { format!("{scheme}://{host}") } else { format!("{scheme}://{bucket}.{host}") };
         // the S3-specific key wins over the general one, wherever that came from
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, full);
     }
@@ -102,7 +101,5 @@ fn s3(bucket: &str, config: &StoreConfig, retry: RetryConfig) -> Result<AmazonS3
             token: config.session_token.as_ref().map(|t| t.expose().into()),
         })));
     }
-    Ok(builder
-        .with_virtual_hosted_style_request(!config.path_style)
-        .with_client_options(options(config, allow_http)))
+    Ok(builder.with_virtual_hosted_style_request(!config.path_style).with_client_options(options(config, allow_http)))
 }

@@ -47,7 +47,10 @@ impl ObjectStore for DurableLocal {
             PutMode::Overwrite => true,
             PutMode::Create => false,
             PutMode::Update(_) => {
-                return Err(Error::NotImplemented { operation: "put with PutMode::Update".into(), implementer: STORE.into() });
+                return Err(Error::NotImplemented {
+                    operation: "put with PutMode::Update".into(),
+                    implementer: STORE.into(),
+                });
             }
         };
         let to = self.inner.path_to_filesystem(location)?;
@@ -126,7 +129,11 @@ impl Staged {
         let link = || match std::fs::hard_link(&self.path, to) {
             // file systems without hard links: the name's uuid keeps writers apart
             Err(e) if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-                if to.exists() { Err(ErrorKind::AlreadyExists.into()) } else { std::fs::rename(&self.path, to) }
+                if to.exists() {
+                    Err(ErrorKind::AlreadyExists.into())
+                } else {
+                    std::fs::rename(&self.path, to)
+                }
             }
             other => other,
         };

@@ -129,7 +129,10 @@ fn classes() {
         store: "S3",
         source: Box::new(HttpError::new(kind, std::io::Error::other("x"))),
     };
-    let io = |kind: std::io::ErrorKind| object_store::Error::Generic { store: "disk", source: Box::new(std::io::Error::from(kind)) };
+    let io = |kind: std::io::ErrorKind| object_store::Error::Generic {
+        store: "disk",
+        source: Box::new(std::io::Error::from(kind)),
+    };
     let missing = || object_store::Error::NotFound { path: "p".into(), source: "x".into() };
     let denied = object_store::Error::PermissionDenied { path: "p".into(), source: "x".into() };
     let cases = [
@@ -151,7 +154,8 @@ fn classes() {
 
 #[test]
 fn an_error_keeps_its_class_through_iceberg() {
-    let inner = store_error(Doing::Read, "s3://b/k", object_store::Error::NotFound { path: "k".into(), source: "x".into() });
+    let inner =
+        store_error(Doing::Read, "s3://b/k", object_store::Error::NotFound { path: "k".into(), source: "x".into() });
     let outer = iceberg_error("cannot load", error::to_iceberg(inner));
     assert_eq!(outer.class(), Class::Reject);
     assert!(is_not_found(&outer));
@@ -163,7 +167,8 @@ fn an_error_keeps_its_class_through_iceberg() {
 #[tokio::test]
 async fn a_put_whose_answer_is_lost_is_looked_up() {
     let (store, path) = (Flaky::default(), Path::from("f"));
-    let put = |text: &'static str| put_new(&store, &path, "mem://f", vec![Bytes::from_static(b"k2 "), Bytes::from(text)]);
+    let put =
+        |text: &'static str| put_new(&store, &path, "mem://f", vec![Bytes::from_static(b"k2 "), Bytes::from(text)]);
 
     store.lose_requests.store(true, Ordering::Relaxed);
     assert_eq!(put("one").await.unwrap_err().class(), Class::Retry, "lost on the way there: not applied");

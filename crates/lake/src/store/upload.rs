@@ -108,7 +108,10 @@ impl Upload {
         let Some(mut multipart) = self.multipart.take() else { return };
         multipart.parts.shutdown().await;
         if tokio::time::timeout(ABORT_WITHIN, multipart.upload.abort()).await.is_err() {
-            tracing::debug!(location = self.location, "no time to abort an upload: the bucket's lifecycle rule ends it");
+            tracing::debug!(
+                location = self.location,
+                "no time to abort an upload: the bucket's lifecycle rule ends it"
+            );
         }
     }
 

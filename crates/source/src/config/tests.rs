@@ -69,8 +69,8 @@ fn the_rules_of_reading_win_over_everything() {
         ("socket.timeout.ms", "40000"),
         ("session.timeout.ms", "6000"),
         ("fetch.wait.max.ms", "7"),
-        ("queued.max.messages.kbytes", "6144"),
-        ("fetch.max.bytes", "2097152"),
+        ("queued.max.messages.kbytes", "1365"),
+        ("fetch.max.bytes", "1048576"),
     ] {
         assert_eq!(all.get(key).map(String::as_str), Some(value), "{key}");
     }

@@ -108,7 +108,7 @@ fn report_of(report: &crate::verify::TableReport) -> Vec<(bool, &str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reset_is_dry_without_execute_and_verify_knows_it_as_a_decision() {
-    let lake = Lake::filled().await;
+    let mut lake = Lake::filled().await;
     let before = lake.table().await.metadata().properties().clone();
     let dry = change(&lake.config, "bronze-binance", &Change::Reset(vec![]), false).await.unwrap();
     assert_eq!(dry.moves.values().copied().collect::<Vec<_>>(), [(Some(20), None), (Some(10), None)]);
@@ -120,10 +120,13 @@ async fn reset_is_dry_without_execute_and_verify_knows_it_as_a_decision() {
     assert!(!lake.table().await.metadata().properties().keys().any(|k| k.starts_with("k2.source.")));
     let report = lake.verify().await;
     assert!(report.ok(), "{:#?}", report_of(&report));
-    // and the source begins anew
-    let files = lake.files(&[(0, 0)], Some("BBBBBBBBBBBBBBBBBBBBBB")).await;
+    // the topic was made anew, and the source begins with it
+    lake.topic_id = "BBBBBBBBBBBBBBBBBBBBBB";
+    let files = lake.files(&[(0, 0)], Some(lake.topic_id)).await;
     lake.commit("k2-bronze-binance-ingestion", &[(0, None, 0, 1)], &files).await;
-    assert!(lake.verify().await.ok());
+    let report = lake.verify().await;
+    assert!(report.ok(), "{:#?}", report.checks);
+    assert!(report.notes.iter().any(|n| n.starts_with("rows of 2 topics named")), "{:?}", report.notes);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -216,9 +216,12 @@ async fn a_commit_says_what_it_is_pinned_to() {
 
 #[tokio::test]
 async fn a_commit_to_nessie_is_pinned_to_its_history() {
-    for (prefix, pinned) in
-        [("main%7Cwh", "main@c0ffee%7Cwh"), ("main|wh", "main@c0ffee|wh"), ("main", "main@c0ffee"), ("main@1|wh", "main@1|wh")]
-    {
+    for (prefix, pinned) in [
+        ("main%7Cwh", "main@c0ffee%7Cwh"),
+        ("main|wh", "main@c0ffee|wh"),
+        ("main", "main@c0ffee"),
+        ("main@1|wh", "main@1|wh"),
+    ] {
         let server = Server::start(move |seen, _| match seen.line.as_str() {
             line if line.starts_with("GET /v1/config") => {
                 Some(Reply::Json(200, json!({"overrides": {"prefix": prefix, "nessie.is-nessie-catalog": "true"}})))
@@ -275,7 +278,7 @@ async fn the_catalogs_configuration_is_asked_for_and_obeyed() {
 #[tokio::test]
 async fn a_read_is_tried_again_and_a_missing_table_is_no_error() {
     let flaky = |seen: &Seen, before: usize| {
-        (seen.line.starts_with(LOAD) && before < 2).then(|| Reply::Text(503, "warming up"))
+        (seen.line.starts_with(LOAD) && before < 2).then_some(Reply::Text(503, "warming up"))
     };
     let server = Server::start(flaky).await;
     let catalog = server.connect(&[]).await.unwrap();
@@ -284,7 +287,7 @@ async fn a_read_is_tried_again_and_a_missing_table_is_no_error() {
     assert!(catalog.load(&ident("missing")).await.unwrap().is_none());
     assert!(!catalog.namespace_exists("nowhere").await.unwrap());
 
-    let down = Server::start(|seen, _| seen.line.contains("/tables/t").then(|| Reply::Text(500, "no"))).await;
+    let down = Server::start(|seen, _| seen.line.contains("/tables/t").then_some(Reply::Text(500, "no"))).await;
     let catalog = down.connect(&[]).await.unwrap();
     assert_eq!(catalog.load(&ident("t")).await.unwrap_err().class(), Class::Retry);
     assert_eq!(down.count(LOAD), 4, "a bounded number of times");
@@ -292,7 +295,7 @@ async fn a_read_is_tried_again_and_a_missing_table_is_no_error() {
 
 #[tokio::test]
 async fn a_web_server_that_is_no_catalog_has_no_missing_tables() {
-    let server = Server::start(|seen, _| seen.line.contains("/tables").then(|| Reply::Text(404, "<html>"))).await;
+    let server = Server::start(|seen, _| seen.line.contains("/tables").then_some(Reply::Text(404, "<html>"))).await;
     let catalog = server.connect(&[]).await.unwrap();
     let error = catalog.load(&ident("t")).await.unwrap_err();
     assert_eq!(error.class(), Class::Config, "{error}");
@@ -350,7 +353,11 @@ async fn a_token_that_is_refused_is_replaced() {
     let base = catalog.load(&ident("t")).await.unwrap().expect("the read went on with a new token");
 
     let server = Server::start(move |seen, before| {
-        if seen.line.starts_with(COMMIT) { Some(Reply::Json(401, error_body(401, ""))) } else { tokens(seen, before, 3600) }
+        if seen.line.starts_with(COMMIT) {
+            Some(Reply::Json(401, error_body(401, "")))
+        } else {
+            tokens(seen, before, 3600)
+        }
     })
     .await;
     let catalog = server.connect(&[("credential", "me:secret")]).await.unwrap();
@@ -366,7 +373,8 @@ async fn a_token_that_is_refused_is_replaced() {
     let error = wrong.connect(&[("credential", "me:hush")]).await.unwrap_err();
     assert_eq!(error.class(), Class::Config);
     assert!(error.to_string().contains("who are you") && !error.to_string().contains("hush"), "{error}");
-    let fixed = Server::start(|seen, _| seen.line.contains("config").then(|| Reply::Json(401, error_body(401, "")))).await;
+    let fixed =
+        Server::start(|seen, _| seen.line.contains("config").then(|| Reply::Json(401, error_body(401, "")))).await;
     assert_eq!(fixed.connect(&[("token", "x")]).await.unwrap_err().class(), Class::Config);
 }
 
