@@ -20,7 +20,7 @@ pub struct Topic {
     /// The brokers.
     pub brokers: String,
     partitions: i32,
-    configs: Vec<(String, String)>,
+    configs: BTreeMap<String, String>,
 }
 
 impl Topic {
@@ -53,7 +53,7 @@ impl Topic {
 
     /// A config that the topic was created with.
     pub fn config(&self, key: &str) -> Option<&str> {
-        self.configs.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+        self.configs.get(key).map(String::as_str)
     }
 
     /// Deletes the topic and waits until it is gone.

@@ -70,6 +70,8 @@ fn unsafe_lives_in_audited_places_only() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
     let mut found = Vec::new();
     walk(&crates, &mut found);
-    found.retain(|p| !p.contains("/source/src/native") && !p.ends_with("/cli/src/run.rs"));
+    // one system call each, in the binary
+    let small = ["/cli/src/run.rs", "/cli/src/memory.rs"];
+    found.retain(|p| !p.contains("/source/src/native") && !small.iter().any(|s| p.ends_with(s)));
     assert!(found.is_empty(), "unsafe outside of source::native: {found:?}");
 }

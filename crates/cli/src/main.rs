@@ -7,6 +7,7 @@ mod exit;
 mod generator;
 mod grid;
 mod logging;
+mod memory;
 mod offsets;
 mod run;
 mod sql;
@@ -20,11 +21,8 @@ use k2_model::{Error, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Gives freed memory back to the system, which keeps a process flat that moves a lot of bytes.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::configure();
     let cli = Cli::of_process();
     let format = logging::format(cli.log_format);
     // what a person calls tells errors to a person; a service tells them where its logs are

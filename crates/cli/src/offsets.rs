@@ -2,10 +2,10 @@
 
 use crate::args::Format;
 use crate::grid::{self, Grid};
-use crate::verify::grouped;
 use k2_engine::config::Config;
 use k2_engine::offsets::change::{Change, change};
 use k2_engine::offsets::{Row, show};
+use k2_engine::verify::grouped;
 use k2_model::{Error, NextOffset, Partition, Result};
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -18,9 +18,11 @@ use std::process::ExitCode;
 /// `k2 sql`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Tables are those of the catalog: t, market_data.t or iceberg.market_data.t. Each has metadata tables: t.snapshots,
-t.history, t.refs, t.files, t.data_files, t.delete_files, t.manifests, t.entries, t.partitions, t.metadata_log_entries.
-Earlier states: t VERSION AS OF <snapshot id>, t TIMESTAMP AS OF '2026-01-31 12:00:00' (UTC). Nothing can be changed.
+Tables are those of the catalog: t, market_data.t or iceberg.market_data.t. Each has metadata tables: \
+t.snapshots, t.history, t.refs, t.files, t.data_files, t.delete_files, t.manifests, t.entries, t.partitions, \
+t.metadata_log_entries. Earlier states: t VERSION AS OF <snapshot id>, t TIMESTAMP AS OF '2026-01-31 12:00:00' (UTC). \
+Nothing can be changed.
+
 json is an array with one object a line. Binary values are printed in hex, times as RFC 3339.")]
 pub(crate) struct SqlArgs {
     /// The query, or several with ; between [default: standard input; on a terminal a prompt]

@@ -4,7 +4,7 @@ use crate::args::Format;
 use crate::exit;
 use crate::grid::{self, Grid};
 use k2_engine::config::Config;
-use k2_engine::verify::{self, Check, Options, Phase, Progress, Report, TableReport, Watch};
+use k2_engine::verify::{self, Check, Options, Phase, Progress, Report, TableReport, Watch, grouped};
 use k2_model::{Error, Result};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -116,19 +116,6 @@ fn checks(report: &Report) -> Grid {
         }
     }
     grid
-}
-
-/// `1234567` as `1,234,567`.
-pub(crate) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 fn size(bytes: u64) -> String {

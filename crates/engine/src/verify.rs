@@ -25,7 +25,7 @@ mod report;
 mod rows;
 mod subject;
 
-pub use report::{Check, Finding, Promise, Report, TableReport};
+pub use report::{Check, Finding, Promise, Report, TableReport, grouped};
 
 use crate::config::{Config, Pipeline};
 use crate::connect;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 /// Batches that may wait between source and sink, per pipeline; their bytes are in the budget.
 const EVENTS: usize = 4;
 /// The most that librdkafka may prefetch per pipeline, in bytes.
-const PREFETCH_MOST: u64 = 32 << 20;
+const PREFETCH_MOST: u64 = 24 << 20;
 /// How long the brokers may take to answer before the start is called off.
 const START_BOUND: Duration = Duration::from_secs(10);
 

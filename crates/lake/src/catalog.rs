@@ -4,7 +4,7 @@
 //! never rebases and never tries again: that is the gate's business (docs/adr/0001). What became of the attempt is
 //! told in four ways, see [`CommitFailure`].
 //!
-//! SQL ([`sql`](self)) is a compare-and-swap on `iceberg_tables.metadata_location`, in the table layout that
+//! SQL is a compare-and-swap on `iceberg_tables.metadata_location`, in the table layout that
 //! PyIceberg and Spark's JDBC catalog read and write. REST is the Iceberg REST protocol, with the requirements of the
 //! pinned table in the request.
 

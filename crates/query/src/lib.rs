@@ -14,6 +14,7 @@
 mod error;
 #[cfg(test)]
 mod fixture;
+mod functions;
 mod metadata;
 mod names;
 mod predicate;

@@ -18,7 +18,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::TableReference;
 use datafusion::sql::sqlparser::ast::Expr;
 use futures::StreamExt;
-use iceberg::spec::NestedFieldRef;
+use iceberg::spec::{NestedField, NestedFieldRef, Type};
 use k2_lake::catalog::Catalog;
 use k2_model::{Error, Result};
 use std::num::NonZeroUsize;
@@ -60,11 +60,12 @@ impl Queries {
             .set_str("datafusion.execution.time_zone", "+00:00")
             // what a sort sets aside for merging what it has spilled: its 10 MB are too much of a small limit
             .set_usize("datafusion.execution.sort_spill_reservation_bytes", (limit / 32).min(10 << 20));
-        let session = SessionStateBuilder::new()
+        let mut session = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime(limit)?)
             .with_default_features()
             .build();
+        crate::functions::register(&mut session).map_err(from_datafusion)?;
         Ok(Self { catalog, catalog_name: catalog_name.to_owned(), namespace: namespace.to_owned(), session })
     }
 
@@ -104,7 +105,7 @@ impl Queries {
         };
         let column = |field: &NestedFieldRef| Column {
             name: field.name.clone(),
-            data_type: field.field_type.to_string(),
+            data_type: type_text(&field.field_type),
             required: field.required,
         };
         Ok(found.metadata().current_schema().as_struct().fields().iter().map(column).collect())
@@ -173,6 +174,28 @@ impl Queries {
         let time = cast(value, &utc).map_err(|e| wrong().caused_by(e))?;
         let time = time.as_primitive_opt::<TimestampMicrosecondType>().filter(|v| v.is_valid(0)).ok_or_else(wrong)?;
         Ok(time.value(0))
+    }
+}
+
+/// A type as the contract writes it: `list<struct<key string, value binary?>>`. Iceberg's own text ends at `list`.
+fn type_text(kind: &Type) -> String {
+    let optional = |field: &NestedField| if field.required { "" } else { "?" };
+    match kind {
+        Type::Primitive(kind) => kind.to_string(),
+        Type::Struct(kind) => {
+            let fields = kind.fields().iter();
+            let fields = fields.map(|f| format!("{} {}{}", f.name, type_text(&f.field_type), optional(f)));
+            format!("struct<{}>", fields.collect::<Vec<_>>().join(", "))
+        }
+        Type::List(kind) => {
+            format!("list<{}{}>", type_text(&kind.element_field.field_type), optional(&kind.element_field))
+        }
+        Type::Map(kind) => format!(
+            "map<{}, {}{}>",
+            type_text(&kind.key_field.field_type),
+            type_text(&kind.value_field.field_type),
+            optional(&kind.value_field)
+        ),
     }
 }
 

@@ -195,6 +195,7 @@ impl Admin {
     /// Says what is behind a request that nobody answered: the login, if librdkafka has told of one that failed.
     fn failed(&self, what: &str, failure: Failure) -> Error {
         let mut cause = failure;
+        self.client.listen();
         while let Some(note) = self.client.next_note() {
             if let crate::native::Note::Error(noted) = note
                 && matches!(cause.code, code::TIMED_OUT | code::TIMED_OUT_QUEUE | code::TRANSPORT)

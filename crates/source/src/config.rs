@@ -183,7 +183,7 @@ fn fetching(prefetch: u64, rate_limit: Option<u32>) -> Vec<(&'static str, String
         ("fetch.max.bytes", response.to_string()),
         ("fetch.message.max.bytes", partition.min(response).to_string()),
         // librdkafka has one fetch under way per broker: a long wait at the end of one partition holds up the others
-        ("fetch.wait.max.ms", "50".to_owned()),
+        ("fetch.wait.max.ms", "100".to_owned()),
         ("fetch.queue.backoff.ms", "5".to_owned()),
         ("fetch.error.backoff.ms", "100".to_owned()),
     ]

@@ -87,3 +87,59 @@ impl Outbox {
         self.waiting.is_empty() && self.channel.capacity() == self.channel.max_capacity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use arrow::array::RecordBatch;
+    use k2_model::batch::RAW_SCHEMA;
+    use k2_model::{ClusterId, Permit, TopicIdentity};
+    use std::sync::Arc;
+
+    fn batch() -> RawBatch {
+        let identity = TopicIdentity { cluster_id: ClusterId::new("c"), topic: "t".into(), topic_id: None };
+        RawBatch {
+            identity: Arc::new(identity),
+            records: RecordBatch::new_empty(Arc::clone(&RAW_SCHEMA)),
+            received_at: 0,
+            spans: Vec::new(),
+            permit: Permit::default(),
+        }
+    }
+
+    #[test]
+    fn what_the_channel_or_the_budget_does_not_take_waits_in_order() {
+        let budget = Budget::new(64 << 10);
+        let (channel, mut received) = tokio::sync::mpsc::channel(2);
+        let mut outbox = Outbox::new(channel, budget.clone());
+        assert!(outbox.sink_is_idle());
+
+        let held = budget.try_take(16 << 10).unwrap();
+        let rest: Vec<_> = std::iter::from_fn(|| budget.try_take(16 << 10)).collect();
+        outbox.push_batch(batch(), 16 << 10);
+        outbox.push(Event::CaughtUp);
+        assert_eq!(outbox.deliver(), Ok(false), "the budget is spent");
+        assert!(received.try_recv().is_err(), "nothing overtakes the batch");
+
+        drop(held);
+        assert_eq!(outbox.deliver(), Ok(true));
+        assert!(!outbox.sink_is_idle());
+        outbox.push_batch(batch(), 1);
+        drop(rest);
+        assert_eq!(outbox.deliver(), Ok(false), "the channel is full");
+        // its permit is kept, not taken twice
+        let used = budget.used();
+        assert_eq!(outbox.deliver(), Ok(false));
+        assert_eq!(budget.used(), used);
+
+        let Event::Batch(first) = received.try_recv().unwrap() else { panic!("the batch comes first") };
+        assert_eq!(first.permit.bytes(), 16 << 10);
+        assert!(matches!(received.try_recv().unwrap(), Event::CaughtUp));
+        outbox.push(Event::CaughtUp);
+        outbox.drop_batches();
+        assert_eq!((outbox.len(), outbox.deliver()), (1, Ok(true)));
+        drop(received);
+        assert_eq!(outbox.deliver(), Err(SinkGone));
+    }
+}

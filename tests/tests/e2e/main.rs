@@ -6,3 +6,4 @@ mod harness;
 mod readers;
 mod kills;
 mod zombie;
+mod verify;

@@ -155,7 +155,7 @@ fn how_to_read(screen: &mut Screen, folder: &Folder, ledgers: &[(Part, Arc<Ledge
         "  with PyIceberg (pip install 'pyiceberg[sql-sqlite,pyarrow]'):\n\
          python3 -c \"from pyiceberg.catalog.sql import SqlCatalog\n\
          catalog = SqlCatalog('iceberg', uri='sqlite:///{}')\n\
-         print(catalog.load_table('market_data.{table}').scan(limit=5).to_arrow().to_pylist())\"\n",
+         print(catalog.load_table('market_data.{table}').scan().to_arrow().num_rows, 'rows')\"\n",
         folder.catalog().display()
     ));
 }

@@ -79,9 +79,14 @@ async fn table(mut rows: QueryStream, out: &mut impl Write) -> Result<(), Stop> 
     Ok(())
 }
 
+/// A value that has no text - a time beyond the year 262142, from a broken producer - is told in its cell.
+fn display() -> FormatOptions<'static> {
+    FormatOptions::default().with_display_error(true)
+}
+
 /// The cells of a batch, row by row.
 fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>, ArrowError> {
-    let options = FormatOptions::default();
+    let options = display();
     let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let text = |column: &ArrayFormatter<'_>, row| Ok(printable(&column.value(row).try_to_string()?));
@@ -161,7 +166,7 @@ fn csv_column(field: &FieldRef, column: &ArrayRef) -> Result<Vec<String>, ArrowE
         });
         return Ok(cells.collect());
     }
-    let options = FormatOptions::default();
+    let options = display();
     let formatter = ArrayFormatter::try_new(column, &options)?;
     let cell = |row| match column.is_null(row) {
         true => Ok(String::new()),

@@ -143,10 +143,10 @@ async fn handle(queries: &Queries, input: Input<'_>, format: &mut Format) -> Res
             grid.print(Format::Table)
         }
         Input::Columns(table) => {
-            let mut grid = Grid::new(&["column", "type", "null"]);
+            let mut grid = Grid::new(&["column", "type", "nullable"]);
             for column in queries.columns(table).await? {
-                let null = if column.required { "no" } else { "yes" };
-                grid.push(vec![json!(column.name), json!(column.data_type), json!(null)]);
+                let nullable = if column.required { "no" } else { "yes" };
+                grid.push(vec![json!(column.name), json!(column.data_type), json!(nullable)]);
             }
             grid.print(Format::Table)
         }

@@ -15,20 +15,24 @@ use super::report::{Check, Finding, Findings, Promise, count, ranges};
 use super::{Phase, Progress, Watch};
 use crate::config::{Config, Pipeline, Start};
 use crate::connect;
+use futures::future::try_join_all;
 use k2_lake::decision::check_identity;
 use k2_model::{Class, Error, NextOffset, Partition, Result, SourceId, SourceState, TopicIdentity};
 use k2_source::{Admin, ClientSettings, Reader, Record};
 use roaring::RoaringTreemap;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What librdkafka may prefetch.
-const PREFETCH: u64 = 16 << 20;
+/// Partitions that are read at a time: most of the wait for a small one is its beginning.
+const READERS: usize = 4;
+/// What librdkafka may prefetch for each.
+const PREFETCH: u64 = 8 << 20;
 /// How often a partition is begun again because retention overtook its first offset.
 const OVERTAKEN: usize = 5;
 /// Blocks that are looked at record by record.
 const LOOKED_AT: usize = 16;
-/// How many offsets between two words on progress.
+/// How many records between two words on progress.
 const STRIDE: u64 = 50_000;
 
 /// What was asked of Kafka before the tables were loaded.
@@ -198,28 +202,25 @@ impl<'a> Comparison<'a> {
         (with_id | without, bare)
     }
 
-    /// Reads what Kafka has of the spans.
+    /// Reads what Kafka has of the spans, some partitions at a time.
     async fn read_kafka(&mut self, pipeline: &Pipeline, spans: &[Span]) -> Result<(BTreeMap<i32, Side>, Sums)> {
-        let (settings, topic, spans) = (self.cluster.settings.clone(), pipeline.topic.clone(), spans.to_vec());
-        let (watch, table) = (Arc::clone(self.watch), self.name.to_owned());
-        let read = blocking(move || {
-            let admin = Admin::connect(&settings, "k2-verify")?;
-            let reader = Reader::open(&settings, "k2-verify", &topic, PREFETCH)?;
-            let of = spans.iter().map(|s| s.to.abs_diff(s.from.min(s.to))).sum();
-            let (mut sides, mut sums, mut done, mut records) = (BTreeMap::new(), Sums::default(), 0, 0);
-            for span in &spans {
-                let said = |here: u64, rows: u64| {
-                    watch(Progress { table: &table, phase: Phase::Kafka, done: done + here, of, rows: records + rows });
-                };
-                let (side, more) = read_partition(&admin, &reader, &topic, span, said)?;
-                done += span.to.abs_diff(span.from.min(span.to));
-                records += side.seen.len();
-                sums.merge(more);
-                sides.insert(span.partition, side);
-            }
-            Ok((sides, sums))
+        let said = Arc::new(Said {
+            watch: Arc::clone(self.watch),
+            table: self.name.to_owned(),
+            of: spans.iter().map(|s| s.to.abs_diff(s.from.min(s.to))).sum(),
+            offsets: AtomicU64::new(0),
+            records: AtomicU64::new(0),
         });
-        let (sides, sums): (BTreeMap<i32, Side>, Sums) = read.await?;
+        let reads = (0..READERS.min(spans.len())).map(|reader| {
+            let (settings, topic, said) = (self.cluster.settings.clone(), pipeline.topic.clone(), Arc::clone(&said));
+            let spans: Vec<Span> = spans.iter().skip(reader).step_by(READERS).cloned().collect();
+            blocking(move || read_spans(&settings, &topic, &spans, &said))
+        });
+        let (mut sides, mut sums) = (BTreeMap::new(), Sums::default());
+        for (some, more) in try_join_all(reads).await? {
+            sides.extend(some);
+            sums.merge(more);
+        }
         self.records += sides.values().map(|s| s.seen.len()).sum::<u64>();
         Ok((sides, sums))
     }
@@ -349,34 +350,63 @@ fn parts(record: &Record<'_>, bare: &RoaringTreemap) -> Parts {
     if bare.contains(place(record.offset)) { parts.without_key_and_headers() } else { parts }
 }
 
-/// Reads one partition to its bound, from where Kafka begins to answer.
-fn read_partition(
-    admin: &Admin,
-    reader: &Reader,
+/// How far the readers are, all together.
+struct Said {
+    watch: Watch,
+    table: String,
+    of: u64,
+    offsets: AtomicU64,
+    records: AtomicU64,
+}
+
+impl Said {
+    fn more(&self, offsets: u64, records: u64) {
+        let done = self.offsets.fetch_add(offsets, Ordering::Relaxed) + offsets;
+        let rows = self.records.fetch_add(records, Ordering::Relaxed) + records;
+        (self.watch)(Progress { table: &self.table, phase: Phase::Kafka, done: done.min(self.of), of: self.of, rows });
+    }
+}
+
+fn read_spans(
+    settings: &ClientSettings,
     topic: &str,
-    span: &Span,
-    said: impl Fn(u64, u64),
-) -> Result<(Side, Sums)> {
+    spans: &[Span],
+    said: &Said,
+) -> Result<(BTreeMap<i32, Side>, Sums)> {
+    let admin = Admin::connect(settings, "k2-verify")?;
+    let reader = Reader::open(settings, "k2-verify", topic, PREFETCH)?;
+    let (mut sides, mut sums) = (BTreeMap::new(), Sums::default());
+    for span in spans {
+        let (side, more) = read_partition(&admin, &reader, topic, span, said)?;
+        sums.merge(more);
+        sides.insert(span.partition, side);
+    }
+    Ok((sides, sums))
+}
+
+/// Reads one partition to its bound, from where Kafka begins to answer.
+fn read_partition(admin: &Admin, reader: &Reader, topic: &str, span: &Span, said: &Said) -> Result<(Side, Sums)> {
     let mut from = span.from;
     for _ in 0..OVERTAKEN {
         let mut side = Side { from, to: span.to, seen: RoaringTreemap::new() };
         let mut sums = Sums::default();
-        let mut told = 0;
+        let (mut told, mut records) = (from, 0);
         let mut take = |record: &Record<'_>| {
             side.seen.insert(place(record.offset));
             // what the table lacks is told by its offset
             if span.rows.contains(place(record.offset)) {
                 sums.add(span.partition, record.offset, &parts(record, &span.bare));
             }
-            told += 1;
-            if told % STRIDE == 0 {
-                said(record.offset.abs_diff(from), told);
+            records += 1;
+            if records == STRIDE {
+                said.more(record.offset.abs_diff(told), records);
+                (told, records) = (record.offset, 0);
             }
             Ok(())
         };
         match reader.read(Partition(span.partition), NextOffset(from), NextOffset(span.to), &mut take) {
             Ok(()) => {
-                said(span.to.abs_diff(from.min(span.to)), told);
+                said.more(span.to.abs_diff(told.min(span.to)), records);
                 return Ok((side, sums));
             }
             Err(e) if e.class() == Class::Halt => {

@@ -428,3 +428,42 @@ async fn expired_history_is_fine() {
     assert_eq!(report.snapshots, 1);
     assert!(report.checks[1].summary.ends_with("older ones have expired"), "{report:#?}");
 }
+
+/// The size that is promised. Takes minutes: `cargo test -p k2-engine --release hundred_million -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes; run it alone, it measures the process"]
+async fn a_hundred_million_rows_fit_in_512_mib() {
+    const ROWS: i64 = 100_000_000;
+    const A_FILE: i64 = 1_000_000;
+    let lake = Lake::new().await;
+    let mut next = [0_i64; 40];
+    for file in 0..ROWS / A_FILE {
+        // forty partitions, in bursts, as a consumer hands them out
+        let mut rows = Vec::new();
+        let before = next;
+        while i64::try_from(rows.len()).unwrap() < A_FILE {
+            let partition = (rows.len() / 50 * 7) % 40;
+            for _ in 0..50 {
+                rows.push((i32::try_from(partition).unwrap(), next[partition]));
+                next[partition] += 1;
+            }
+        }
+        let files = lake.files(&rows, Some(ID)).await;
+        let moves: Vec<_> =
+            (0..40).map(|p| (i32::try_from(p).unwrap(), (file > 0).then_some(before[p]), before[p], next[p])).collect();
+        lake.commit(GROUP, &moves, &files).await;
+    }
+    // forgets the peak so far
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_owned();
+        let kib = |name| line(name).trim_end_matches(" kB").parse::<u64>().unwrap();
+        (kib("VmRSS:") / 1024, kib("VmHWM:") / 1024)
+    };
+    let before = resident();
+    let report = lake.verify().await;
+    println!("{} rows in {:.1} s; MiB before and peak: {before:?} {:?}", report.rows, report.seconds, resident());
+    assert!(report.ok() && report.rows == 100_000_000, "{report:#?}");
+    assert!(resident().1 < 512, "{:?}", resident());
+}

@@ -297,6 +297,8 @@ async fn tables_and_columns_for_the_prompt() {
     let columns = queries.columns("trades").await.unwrap();
     let price = columns.iter().find(|column| column.name == "price").unwrap();
     assert_eq!((price.data_type.as_str(), price.required), ("decimal(18, 8)", false));
+    let headers = columns.iter().find(|column| column.name == "headers").unwrap();
+    assert_eq!(headers.data_type, "list<struct<key string, value binary?>>");
     let error = queries.columns("tradez").await.unwrap_err();
     assert!(error.to_string().contains("trades"), "{error}");
 }

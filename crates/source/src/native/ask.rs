@@ -122,11 +122,19 @@ impl Drop for Options {
 
 impl Client {
     /// A broker that answers. Any one can describe a topic; the controller, which librdkafka would ask, may be away.
-    fn broker_that_answers(&self) -> Option<i32> {
+    ///
+    /// Asks about the topic only: asking about all that is known locally would let the brokers create what is missing.
+    fn broker_that_answers(&self, topic: &CString) -> Option<i32> {
         let mut found: *const sys::rd_kafka_metadata = ptr::null();
-        // SAFETY: a valid handle; on success the metadata is ours until destroyed, its arrays live as long as it.
+        // SAFETY: a valid handle, and a topic handle that is ours for the call; on success the metadata is ours until
+        // destroyed, its arrays live as long as it.
         unsafe {
-            let err = sys::rd_kafka_metadata(self.ptr(), 0, ptr::null_mut(), &mut found, millis(LOOK_AROUND));
+            let local = sys::rd_kafka_topic_new(self.ptr(), topic.as_ptr(), ptr::null_mut());
+            if local.is_null() {
+                return None;
+            }
+            let err = sys::rd_kafka_metadata(self.ptr(), 0, local, &mut found, millis(LOOK_AROUND));
+            sys::rd_kafka_topic_destroy(local);
             Failure::of(err).ok()?;
             let metadata = &*found;
             let first = (metadata.broker_cnt > 0 && !metadata.brokers.is_null()).then(|| (*metadata.brokers).id);
@@ -140,7 +148,7 @@ impl Client {
     pub(crate) fn ask_topic(self: &Arc<Self>, topic: &CString, timeout: Duration) -> Asked<TopicFacts> {
         let queue = Queue::new(self);
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
-        if let Some(id) = self.broker_that_answers() {
+        if let Some(id) = self.broker_that_answers(topic) {
             options.to_broker(id);
         }
         let mut names = [topic.as_ptr()];

@@ -151,6 +151,13 @@ impl Client {
         self.notes.queue().pop_front()
     }
 
+    /// Lets librdkafka call back with what it has to tell. For a client that no thread polls: the notes of a group's
+    /// member come with its records.
+    pub(crate) fn listen(&self) {
+        // SAFETY: a valid handle; the callbacks only touch the notes, which outlive it.
+        unsafe { sys::rd_kafka_poll(self.rk, 0) };
+    }
+
     /// Joins the group for one topic.
     pub(crate) fn subscribe(&self, topic: &CString) -> Result<(), Failure> {
         let list = List::new(topic, [Seat::of(-1)].into_iter());

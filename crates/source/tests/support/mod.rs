@@ -94,6 +94,14 @@ impl Cluster {
         config
     }
 
+    /// The mock itself, to make it misbehave.
+    pub fn misbehave(&self) -> &MockCluster<'static, rdkafka::producer::DefaultProducerContext> {
+        match self {
+            Self::Mock(mock) => mock,
+            Self::Real(_) => panic!("a real broker does as it likes"),
+        }
+    }
+
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.client().create().unwrap()
     }

@@ -367,7 +367,7 @@ async fn a_token_that_is_refused_is_replaced() {
 
     let wrong = Server::start(|seen, _| {
         let refusal = json!({"error": "invalid_client", "error_description": "who are you"});
-        seen.line.starts_with("POST /v1/oauth").then(|| Reply::Json(401, refusal))
+        seen.line.starts_with("POST /v1/oauth").then_some(Reply::Json(401, refusal))
     })
     .await;
     let error = wrong.connect(&[("credential", "me:hush")]).await.unwrap_err();
