@@ -1,7 +1,8 @@
 # K2. The two commands of the README are `make demo` and `make test`; the rest is for who works on it.
 #
-# One build of the dependencies serves them all: cargo resolves features over the packages that are selected, so every
-# command selects the whole workspace.
+# One build of the dependencies serves demo, test and lint: cargo resolves features over the packages that are selected,
+# so all three select the whole workspace. The shipped binary selects k2-cli alone: the workspace's features include the
+# named points at which the tests kill the process.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -42,7 +43,7 @@ lint: build-tools ## formatting, clippy and the documentation, warnings denied
 
 .PHONY: build
 build: build-tools ## the binary as it is shipped: optimised, in the release folder of the target folder
-	cargo build $(CARGO_FLAGS) --workspace --bin k2 --release
+	cargo build $(CARGO_FLAGS) -p k2-cli --release
 	@echo "built $(CARGO_TARGET_DIR)/release/k2"
 
 .PHONY: bench

@@ -171,7 +171,7 @@ impl Demo<'_> {
         let delivered = self.delivered();
         self.event(&format!("producing ends: the broker acknowledged {} records", grouped(delivered)));
         let committed_in = self.catch_up().await?;
-        self.event(&format!("all of them are in the tables, {:.1} s later", committed_in.as_secs_f64()));
+        self.event(&format!("k2 run has caught up, {:.1} s later", committed_in.as_secs_f64()));
         self.engine.stop().await?;
         self.event("k2 run stopped with SIGTERM, exit code 0");
         let ledgers: Vec<_> = PARTS.iter().copied().zip(self.feeds.iter().map(|f| Arc::clone(f.ledger()))).collect();
@@ -185,7 +185,7 @@ impl Demo<'_> {
         let deadline = Instant::now() + FIRST_COMMIT;
         loop {
             let seen = self.tick().await?;
-            let working = seen.iter().map(|o| o.commits).sum::<u64>() > before && seen.iter().any(|o| o.lag() > 0);
+            let working = seen.iter().map(|o| o.commits).sum::<u64>() > before && seen.iter().any(|o| o.lag > 0);
             if working {
                 break;
             }
@@ -197,22 +197,22 @@ impl Demo<'_> {
         let moment = Duration::from_millis(fresh_seed() % 700);
         tokio::time::sleep(moment).await;
         let pid = self.engine.kill().await?;
-        let lag: u64 = self.observe().await?.iter().map(Observed::lag).sum();
+        let lag: u64 = self.observe().await?.iter().map(|o| o.lag).sum();
         self.event(&format!("kill -9 of pid {pid}, with {} records not committed yet", grouped(lag)));
         self.watch_until(Instant::now() + DOWNTIME).await?;
         let pid = self.engine.start()?;
-        let behind: u64 = self.observe().await?.iter().map(Observed::lag).sum();
+        let behind: u64 = self.observe().await?.iter().map(|o| o.lag).sum();
         let note = if Instant::now() < produce_until { ", trades keep coming" } else { "" };
         self.event(&format!("k2 run started again, pid {pid}: {} records behind{note}", grouped(behind)));
         Ok(())
     }
 
-    /// Waits until the tables hold everything that was acknowledged.
+    /// Waits until the tables' positions are where the ledger ends.
     async fn catch_up(&mut self) -> Result<Duration> {
         let from = Instant::now();
         loop {
             let seen = self.tick().await?;
-            let missing: u64 = seen.iter().map(Observed::lag).sum();
+            let missing: u64 = seen.iter().map(|o| o.lag).sum();
             if missing == 0 {
                 return Ok(from.elapsed());
             }
@@ -250,7 +250,7 @@ impl Demo<'_> {
             let table = self.tables.look(part).await;
             feed.committed(&table);
             feed.check()?;
-            seen.push(Observed::new(part, feed.ledger().records(), table, feed.is_held_back()));
+            seen.push(Observed::new(part, feed.ledger(), &table, feed.is_held_back()));
         }
         Ok(seen)
     }

@@ -353,7 +353,10 @@ impl Sink {
 async fn bounded<T>(stop: &CancellationToken, future: impl Future<Output = Result<T>>) -> Result<Option<T>> {
     tokio::select! {
         result = future => result.map(Some),
-        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN.mul_f32(0.6)).await } => Ok(None),
+        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN.mul_f32(0.6)).await } => {
+            tracing::warn!("what was under way did not end in time; records that are not committed will be read again");
+            Ok(None)
+        }
     }
 }
 

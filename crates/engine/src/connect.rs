@@ -40,7 +40,7 @@ pub async fn catalog(config: &Config, stores: &Stores) -> Result<Arc<dyn Catalog
         properties: c.properties.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
         request_timeout: c.request_timeout,
     };
-    catalog::connect(&wanted, stores).await.map_err(|e| e.at(format!("catalog.uri ({})", config.origin("catalog.uri"))))
+    catalog::connect(&wanted, stores).await.map_err(|e| e.at(config.origin("catalog.uri")))
 }
 
 /// How to reach Kafka.

@@ -3,7 +3,7 @@
 //! ## Overview
 //! Each table is loaded once ([`subject`]); everything refers to that snapshot. Its summaries give the chains of ranges
 //! ([`history`]); its files are read one after the other, key columns only ([`files`]), into bitmaps of offsets
-//! ([`offsets`]), against which every promise is held ([`book`]). With Kafka, records and rows are compared by content
+//! ([`sets`]), against which every promise is held ([`book`]). With Kafka, records and rows are compared by content
 //! ([`kafka`]).
 //!
 //! ## Invariants
@@ -20,9 +20,10 @@ mod digest;
 mod files;
 pub(crate) mod history;
 mod kafka;
-mod offsets;
+
 mod report;
 mod rows;
+mod sets;
 mod subject;
 
 pub use report::{Check, Finding, Promise, Report, TableReport, grouped};

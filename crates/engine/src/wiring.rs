@@ -136,7 +136,7 @@ async fn preflight(config: &Config, pipelines: &[&Pipeline]) -> Result<()> {
     let topics: Vec<(String, String)> = pipelines.iter().map(|p| (p.name.clone(), p.topic.clone())).collect();
     let origin = config.origin("kafka.brokers");
     let check = move || -> Result<()> {
-        let admin = Admin::connect(&settings, "k2-preflight").map_err(|e| e.at(format!("kafka.brokers ({origin})")))?;
+        let admin = Admin::connect(&settings, "k2-preflight").map_err(|e| e.at(origin))?;
         for (pipeline, topic) in topics {
             admin.identity(&topic).map_err(|e| e.at(format!("pipeline {pipeline}")))?;
         }

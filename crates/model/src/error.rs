@@ -68,7 +68,11 @@ impl Error {
     /// Adds where it happened, innermost first: `table x`, `topic t/3`, `offsets 5..9`.
     #[must_use]
     pub fn at(mut self, place: impl Into<String>) -> Self {
-        self.0.place.push(place.into());
+        let place = place.into();
+        // two rooms may know the same place
+        if !self.0.place.contains(&place) {
+            self.0.place.push(place);
+        }
         self
     }
     /// Adds the cause.

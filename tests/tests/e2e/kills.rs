@@ -33,9 +33,8 @@ async fn deployed(partitions: i32, prefix: &str) -> (Topic, Pipeline, Deployment
     let brokers = &services::kafka().brokers;
     let topic = Topic::create(brokers, prefix, partitions).await;
     let pipeline = Pipeline::bronze(&topic);
-    let deployment = Deployment::local(brokers)
-        .pipeline(pipeline.clone())
-        .set("kafka.properties.session.timeout.ms", "6000");
+    let deployment =
+        Deployment::local(brokers).pipeline(pipeline.clone()).set("kafka.properties.session.timeout.ms", "6000");
     (topic, pipeline, deployment)
 }
 
@@ -44,9 +43,10 @@ async fn settle(deployment: &Deployment, pipeline: &Pipeline, ledger: &Ledger) {
     wait_until("all records to be in the table", SOON, || async {
         let Some(table) = deployment.table(pipeline).await else { return false };
         let next = table.next_offsets(&ledger.topic);
-        ledger.records.iter().all(|(p, records)| {
-            records.last().is_none_or(|(last, _)| next.get(p).is_some_and(|next| next > last))
-        })
+        ledger
+            .records
+            .iter()
+            .all(|(p, records)| records.last().is_none_or(|(last, _)| next.get(p).is_some_and(|next| next > last)))
     })
     .await;
     let table = deployment.table(pipeline).await.unwrap();

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test's way to fail is to panic")]
 
+mod bad_input;
+mod catalog_faults;
 mod harness;
-mod readers;
 mod kills;
-mod zombie;
+mod readers;
 mod verify;
+mod zombie;

@@ -11,9 +11,8 @@ async fn a_process_frozen_through_a_rebalance_is_fenced() {
     let topic = Topic::create(brokers, "zombie", 2).await;
     // a long interval, so that the frozen process holds rows it has not committed
     let pipeline = Pipeline { commit_interval: "3s".into(), ..Pipeline::bronze(&topic) };
-    let deployment = Deployment::local(brokers)
-        .pipeline(pipeline.clone())
-        .set("kafka.properties.session.timeout.ms", "6000");
+    let deployment =
+        Deployment::local(brokers).pipeline(pipeline.clone()).set("kafka.properties.session.timeout.ms", "6000");
     let load = Load::on(&topic).rate(1_000).start();
 
     let zombie = deployment.run().start();

@@ -151,7 +151,7 @@ impl Screen {
                 grouped(self.rate(|s| s.delivered.get(index))),
                 grouped(o.rows),
                 grouped(self.rate(|s| s.rows.get(index))),
-                grouped(o.lag()),
+                grouped(o.lag),
                 grouped(o.commits),
                 grouped(o.files),
             );
@@ -186,7 +186,7 @@ impl Screen {
             grouped(rate(|s| &s.delivered)),
             grouped(sum(|o| o.rows)),
             grouped(rate(|s| &s.rows)),
-            grouped(sum(Observed::lag)),
+            grouped(sum(|o| o.lag)),
             grouped(sum(|o| o.commits)),
             grouped(sum(|o| o.files)),
         )

@@ -2,8 +2,8 @@
 
 use super::files::{Facts, inspect};
 use super::history::History;
-use super::offsets::{Key, Offsets};
 use super::report::{Finding, Findings, Promise, TableReport, count, ranges};
+use super::sets::{Key, Offsets};
 use super::subject::{Entry, Subject};
 use super::{Phase, Progress, Watch};
 use futures::{StreamExt, TryStreamExt, stream};

@@ -1,8 +1,8 @@
 //! One data file: is it there as its manifest says, which offsets does it hold, and are its bounds true?
 
-use super::offsets::{OffsetSets, Offsets};
 use super::report::Finding;
 use super::rows::{Unread, column, footer, length, rows};
+use super::sets::{OffsetSets, Offsets};
 use super::subject::{Entry, Subject};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{max, min};

@@ -8,32 +8,24 @@
 //!
 //! Retention goes on meanwhile: a partition's comparison begins where Kafka began to answer.
 
+mod read;
+
+use super::Watch;
 use super::book::{Book, place};
 use super::content::{Content, Wanted};
-use super::digest::{Parts, Sums};
 use super::report::{Check, Finding, Findings, Promise, count, ranges};
-use super::{Phase, Progress, Watch};
 use crate::config::{Config, Pipeline, Start};
 use crate::connect;
-use futures::future::try_join_all;
 use k2_lake::decision::check_identity;
-use k2_model::{Class, Error, NextOffset, Partition, Result, SourceId, SourceState, TopicIdentity};
-use k2_source::{Admin, ClientSettings, Reader, Record};
+use k2_model::{NextOffset, Partition, Result, SourceId, SourceState, TopicIdentity};
+use k2_source::{Admin, ClientSettings};
+use read::{Side, Span, blocking, read, read_again};
 use roaring::RoaringTreemap;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Partitions that are read at a time: most of the wait for a small one is its beginning.
-const READERS: usize = 4;
-/// What librdkafka may prefetch for each.
-const PREFETCH: u64 = 8 << 20;
-/// How often a partition is begun again because retention overtook its first offset.
-const OVERTAKEN: usize = 5;
 /// Blocks that are looked at record by record.
 const LOOKED_AT: usize = 16;
-/// How many records between two words on progress.
-const STRIDE: u64 = 50_000;
 
 /// What was asked of Kafka before the tables were loaded.
 pub(super) struct Cluster {
@@ -62,33 +54,6 @@ impl Cluster {
         });
         Ok(Self { settings, topics: topics.await? })
     }
-}
-
-/// Calls of the Kafka client block; they get a thread where that harms nobody.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::unknown("reading Kafka failed").caused_by(e)),
-    }
-}
-
-/// One partition, as Kafka has it.
-struct Side {
-    from: i64,
-    to: i64,
-    seen: RoaringTreemap,
-}
-
-/// A range of a partition that is to be read.
-#[derive(Clone)]
-struct Span {
-    partition: i32,
-    from: i64,
-    to: i64,
-    /// Offsets that the table has.
-    rows: Arc<RoaringTreemap>,
-    /// Those of them whose rows have neither key nor headers.
-    bare: Arc<RoaringTreemap>,
 }
 
 /// The comparison of one table with the topics that feed it.
@@ -128,7 +93,8 @@ impl<'a> Comparison<'a> {
             return Ok(());
         }
         let spans = self.spans(pipeline, state, asked).await?;
-        let (sides, kafka) = self.read_kafka(pipeline, &spans).await?;
+        let (sides, kafka) = read(self.name, &cluster.settings, &pipeline.topic, &spans, self.watch).await?;
+        self.records += sides.values().map(|s| s.seen.len()).sum::<u64>();
         self.compare_offsets(pipeline, &spans, &sides).await?;
         let wanted = Wanted::new(&asked.identity, sides.iter().map(|(p, s)| (*p, (s.from, s.to, &s.seen))).collect());
         let content = Content { subject: self.book.subject, name: self.name, watch: self.watch };
@@ -202,29 +168,6 @@ impl<'a> Comparison<'a> {
         (with_id | without, bare)
     }
 
-    /// Reads what Kafka has of the spans, some partitions at a time.
-    async fn read_kafka(&mut self, pipeline: &Pipeline, spans: &[Span]) -> Result<(BTreeMap<i32, Side>, Sums)> {
-        let said = Arc::new(Said {
-            watch: Arc::clone(self.watch),
-            table: self.name.to_owned(),
-            of: spans.iter().map(|s| s.to.abs_diff(s.from.min(s.to))).sum(),
-            offsets: AtomicU64::new(0),
-            records: AtomicU64::new(0),
-        });
-        let reads = (0..READERS.min(spans.len())).map(|reader| {
-            let (settings, topic, said) = (self.cluster.settings.clone(), pipeline.topic.clone(), Arc::clone(&said));
-            let spans: Vec<Span> = spans.iter().skip(reader).step_by(READERS).cloned().collect();
-            blocking(move || read_spans(&settings, &topic, &spans, &said))
-        });
-        let (mut sides, mut sums) = (BTreeMap::new(), Sums::default());
-        for (some, more) in try_join_all(reads).await? {
-            sides.extend(some);
-            sums.merge(more);
-        }
-        self.records += sides.values().map(|s| s.seen.len()).sum::<u64>();
-        Ok((sides, sums))
-    }
-
     /// Every offset of Kafka's is in the table, and the other way round.
     async fn compare_offsets(
         &mut self,
@@ -296,24 +239,8 @@ impl<'a> Comparison<'a> {
                 Some(Span { from: side.from.max(*from), to: side.to.min(*to), ..span.clone() })
             })
             .collect();
-        let (settings, name, to_read) = (self.cluster.settings.clone(), topic.clone(), blocks.clone());
-        let records = blocking(move || {
-            let reader = Reader::open(&settings, "k2-verify", &name, PREFETCH)?;
-            let mut records: HashMap<(i32, i64), Parts> = HashMap::new();
-            for block in &to_read {
-                let mut take = |record: &Record<'_>| {
-                    records.insert((block.partition, record.offset), parts(record, &block.bare));
-                    Ok(())
-                };
-                match reader.read(Partition(block.partition), NextOffset(block.from), NextOffset(block.to), &mut take) {
-                    // retention has taken it since
-                    Err(e) if e.class() == Class::Halt => {}
-                    other => other?,
-                }
-            }
-            Ok(records)
-        });
-        let found = content.differences(wanted, &bare_of(spans), &records.await?, looked_at).await?;
+        let records = read_again(&self.cluster.settings, topic, blocks).await?;
+        let found = content.differences(wanted, &bare_of(spans), &records, looked_at).await?;
         let named: Vec<(i32, i64)> = found.iter().map(|d| (d.partition, d.offset)).collect();
         for difference in found {
             let what = format!("{} of the row not as in Kafka", describe(&difference.parts));
@@ -342,83 +269,4 @@ fn describe(parts: &[&'static str]) -> String {
 
 fn bare_of(spans: &[Span]) -> BTreeMap<i32, Arc<RoaringTreemap>> {
     spans.iter().map(|s| (s.partition, Arc::clone(&s.bare))).collect()
-}
-
-fn parts(record: &Record<'_>, bare: &RoaringTreemap) -> Parts {
-    let timestamp = Some(record.timestamp_ms()).filter(|t| *t != -1).map(|t| t.saturating_mul(1000));
-    let parts = Parts::of(record.value, record.key, record.headers(), timestamp);
-    if bare.contains(place(record.offset)) { parts.without_key_and_headers() } else { parts }
-}
-
-/// How far the readers are, all together.
-struct Said {
-    watch: Watch,
-    table: String,
-    of: u64,
-    offsets: AtomicU64,
-    records: AtomicU64,
-}
-
-impl Said {
-    fn more(&self, offsets: u64, records: u64) {
-        let done = self.offsets.fetch_add(offsets, Ordering::Relaxed) + offsets;
-        let rows = self.records.fetch_add(records, Ordering::Relaxed) + records;
-        (self.watch)(Progress { table: &self.table, phase: Phase::Kafka, done: done.min(self.of), of: self.of, rows });
-    }
-}
-
-fn read_spans(
-    settings: &ClientSettings,
-    topic: &str,
-    spans: &[Span],
-    said: &Said,
-) -> Result<(BTreeMap<i32, Side>, Sums)> {
-    let admin = Admin::connect(settings, "k2-verify")?;
-    let reader = Reader::open(settings, "k2-verify", topic, PREFETCH)?;
-    let (mut sides, mut sums) = (BTreeMap::new(), Sums::default());
-    for span in spans {
-        let (side, more) = read_partition(&admin, &reader, topic, span, said)?;
-        sums.merge(more);
-        sides.insert(span.partition, side);
-    }
-    Ok((sides, sums))
-}
-
-/// Reads one partition to its bound, from where Kafka begins to answer.
-fn read_partition(admin: &Admin, reader: &Reader, topic: &str, span: &Span, said: &Said) -> Result<(Side, Sums)> {
-    let mut from = span.from;
-    for _ in 0..OVERTAKEN {
-        let mut side = Side { from, to: span.to, seen: RoaringTreemap::new() };
-        let mut sums = Sums::default();
-        let (mut told, mut records) = (from, 0);
-        let mut take = |record: &Record<'_>| {
-            side.seen.insert(place(record.offset));
-            // what the table lacks is told by its offset
-            if span.rows.contains(place(record.offset)) {
-                sums.add(span.partition, record.offset, &parts(record, &span.bare));
-            }
-            records += 1;
-            if records == STRIDE {
-                said.more(record.offset.abs_diff(told), records);
-                (told, records) = (record.offset, 0);
-            }
-            Ok(())
-        };
-        match reader.read(Partition(span.partition), NextOffset(from), NextOffset(span.to), &mut take) {
-            Ok(()) => {
-                said.more(span.to.abs_diff(told.min(span.to)), records);
-                return Ok((side, sums));
-            }
-            Err(e) if e.class() == Class::Halt => {
-                let low = admin.watermarks(topic, Partition(span.partition))?.low.0;
-                if low <= from {
-                    return Err(e);
-                }
-                from = low;
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    Err(Error::retry("retention deletes records faster than they can be read")
-        .at(format!("topic {topic}/{}", span.partition)))
 }

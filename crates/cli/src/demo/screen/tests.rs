@@ -27,7 +27,16 @@ fn text(out: &Shared) -> String {
 
 fn seen(delivered: u64, rows: u64) -> Vec<Observed> {
     ["binance", "kraken"]
-        .map(|name| Observed { name, delivered, rows, files: 2, bytes: 3 << 20, commits: 4, held_back: false })
+        .map(|name| Observed {
+            name,
+            delivered,
+            lag: delivered - rows,
+            rows,
+            files: 2,
+            bytes: 3 << 20,
+            commits: 4,
+            held_back: false,
+        })
         .to_vec()
 }
 
