@@ -18,7 +18,9 @@
 
 use crate::pending::{Cursors, Pending};
 use crate::supervisor::DRAIN;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, ListArray, RecordBatch, StringArray, StructArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, ListArray, RecordBatch, StringArray, StructArray,
+};
 use arrow::array::{Int32Array, TimestampMicrosecondArray, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
@@ -42,8 +44,16 @@ use tokio_util::sync::CancellationToken;
 
 /// The columns that the sink fills, in the order of the contract.
 const COLUMNS: [&str; 10] = [
-    "raw_bytes", "topic", "partition", "offset", "kafka_timestamp", "ingestion_timestamp", "ingestion_date", "topic_id",
-    "key", "headers",
+    "raw_bytes",
+    "topic",
+    "partition",
+    "offset",
+    "kafka_timestamp",
+    "ingestion_timestamp",
+    "ingestion_date",
+    "topic_id",
+    "key",
+    "headers",
 ];
 
 /// Tells the source something; never blocks.
@@ -134,8 +144,12 @@ impl Sink {
         (self.b.commands)(Command::Stop);
         match timeout(DRAIN.mul_f32(0.9), self.commit()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(pipeline = %self.b.pipeline, %error, "last commit failed; its records will be read again"),
-            Err(_) => tracing::warn!(pipeline = %self.b.pipeline, "last commit took too long; its records will be read again"),
+            Ok(Err(error)) => {
+                tracing::warn!(pipeline = %self.b.pipeline, %error, "last commit failed; its records will be read again")
+            }
+            Err(_) => {
+                tracing::warn!(pipeline = %self.b.pipeline, "last commit took too long; its records will be read again")
+            }
         }
         Ok(())
     }
@@ -390,7 +404,12 @@ fn columns_error(e: arrow::error::ArrowError) -> Error {
 }
 
 /// Raw records as rows of the bronze table: the source's columns as they are, and what is the same for all rows.
-fn bronze_rows(records: &RecordBatch, identity: &TopicIdentity, received_at: i64, schema: &SchemaRef) -> Result<RecordBatch> {
+fn bronze_rows(
+    records: &RecordBatch,
+    identity: &TopicIdentity,
+    received_at: i64,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
     let n = records.num_rows();
     let topic_id: ArrayRef = match &identity.topic_id {
         Some(id) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(id.as_str(), n))),

@@ -2,7 +2,9 @@
 
 use k2_lake::decision::{Move, Proposal, TableForm};
 use k2_lake::files::TableWriter;
-use k2_model::{BatchId, Epoch, Error, Fingerprint, NextOffset, Partition, PartitionSpan, Permit, Result, SourceId, TopicIdentity};
+use k2_model::{
+    BatchId, Epoch, Error, Fingerprint, NextOffset, Partition, PartitionSpan, Permit, Result, SourceId, TopicIdentity,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -64,13 +66,7 @@ impl Cursors {
         cursor.next = Some(span.to);
         cursor.last = span.last.or(cursor.last);
         cursor.leader_epoch = span.leader_epoch.or(cursor.leader_epoch);
-        Ok(Move {
-            expected: cursor.table,
-            from,
-            to: span.to,
-            leader_epoch: cursor.leader_epoch,
-            last: cursor.last,
-        })
+        Ok(Move { expected: cursor.table, from, to: span.to, leader_epoch: cursor.leader_epoch, last: cursor.last })
     }
 
     /// The table has reached these positions.

@@ -20,7 +20,6 @@ mod digest;
 mod files;
 pub(crate) mod history;
 mod kafka;
-
 mod report;
 mod rows;
 mod sets;
@@ -33,7 +32,7 @@ use crate::connect;
 use book::Book;
 use k2_lake::catalog::Catalog;
 use k2_lake::contract;
-use k2_model::Result;
+use k2_model::{Error, Result};
 use kafka::Cluster;
 pub(crate) use report::Findings;
 use std::sync::Arc;
@@ -102,7 +101,7 @@ pub async fn verify(config: &Config, options: &Options, watch: &Watch) -> Result
     }
     let mut report = Report { tables: Vec::new() };
     for table in loaded {
-        report.tables.push(check(table, cluster.as_ref(), watch).await?);
+        report.tables.push(check(table, catalog.as_ref(), cluster.as_ref(), watch).await?);
     }
     Ok(report)
 }
@@ -129,12 +128,20 @@ async fn load<'a>(
     Ok(Loaded { name: name.to_owned(), pipelines, subject, positions })
 }
 
-async fn check(table: Loaded<'_>, cluster: Option<&Cluster>, watch: &Watch) -> Result<TableReport> {
+async fn check(
+    table: Loaded<'_>,
+    catalog: &dyn Catalog,
+    cluster: Option<&Cluster>,
+    watch: &Watch,
+) -> Result<TableReport> {
     let started = Instant::now();
     let Loaded { name, pipelines, subject, positions } = table;
-    let at = |e: k2_model::Error| e.at(format!("table {}", subject.table.identifier()));
+    let at = |e: Error| e.at(format!("table {}", subject.table.identifier()));
     let mut book = Book::open(&name, &subject, positions);
     book.read_files(watch).await.map_err(at)?;
+    if book.misses_files() {
+        still_there(catalog, &subject).await.map_err(at)?;
+    }
     let mut checks = Vec::new();
     if let Some(cluster) = cluster {
         let mut comparison = kafka::Comparison::new(&name, &book, cluster, watch);
@@ -147,6 +154,16 @@ async fn check(table: Loaded<'_>, cluster: Option<&Cluster>, watch: &Watch) -> R
     report.checks.extend(checks);
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Files of a snapshot may go when it has expired: then the verification came too late, and nothing is wrong.
+async fn still_there(catalog: &dyn Catalog, subject: &Subject) -> Result<()> {
+    let now = catalog.load(subject.table.identifier()).await?;
+    let snapshot = subject.snapshot.as_ref().map(|s| s.snapshot_id());
+    if now.is_some_and(|now| snapshot.is_none_or(|id| now.metadata().snapshot_by_id(id).is_some())) {
+        return Ok(());
+    }
+    Err(Error::retry("the snapshot has expired while its files were being read").fix("verify again"))
 }
 
 #[cfg(test)]

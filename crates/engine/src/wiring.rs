@@ -12,11 +12,14 @@ use crate::bronze::Bronze;
 use crate::config::{Config, Pipeline};
 use crate::connect;
 use crate::supervisor::{Failure, Supervisor};
+use iceberg::TableIdent;
+use iceberg::table::Table;
 use k2_lake::catalog::Catalog;
 use k2_lake::contract;
 use k2_lake::gate::Gate;
+use k2_lake::patience::Patience;
 use k2_lake::store::Stores;
-use k2_model::{Budget, Command, Error, Permit, Result, SourceId};
+use k2_model::{Budget, Class, Command, Error, Permit, Result, SourceId};
 use k2_source::{Admin, SourceHandle};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +33,8 @@ const PREFETCH_MOST: u64 = 24 << 20;
 /// How long the brokers may take to answer before the start is called off.
 const START_BOUND: Duration = Duration::from_secs(10);
 
+/// How long a catalog may fail to answer before the start is called off.
+const OPEN_BOUND: Duration = Duration::from_secs(60);
 /// How long the consumers may take to leave their groups at the end.
 const CLOSE_BOUND: Duration = Duration::from_millis(1800);
 
@@ -61,8 +66,12 @@ pub async fn start(config: &Config, options: &RunOptions) -> Result<Running> {
     preflight(config, &pipelines).await?;
 
     let prefetch = (budget.total() / 6 / pipelines.len().max(1) as u64).min(PREFETCH_MOST);
-    let mut running =
-        Running { supervisor: Supervisor::default(), sources: Vec::new(), finite: options.until_caught_up, _reserved: Vec::new() };
+    let mut running = Running {
+        supervisor: Supervisor::default(),
+        sources: Vec::new(),
+        finite: options.until_caught_up,
+        _reserved: Vec::new(),
+    };
     for pipeline in pipelines {
         running._reserved.push(budget.take(prefetch).await);
         wire(&mut running, config, pipeline, &budget, prefetch, &stores, &catalog).await?;
@@ -81,7 +90,7 @@ async fn wire(
     catalog: &Arc<dyn Catalog>,
 ) -> Result<()> {
     let ident = connect::ident(config, &pipeline.table)?;
-    let table = contract::bronze().open(catalog.as_ref(), &ident, config.catalog.create_tables).await?;
+    let table = open(config, catalog, &ident).await?;
     let gate = Gate::new(Arc::clone(catalog), ident, SourceId::new(pipeline.group.as_str()));
 
     let (events_in, events) = mpsc::channel(EVENTS);
@@ -103,6 +112,24 @@ async fn wire(
     running.supervisor.spawn(format!("bronze sink {}", pipeline.name), sink.run(running.supervisor.token()));
     tracing::info!(pipeline = %pipeline.name, topic = %pipeline.topic, group = %pipeline.group, table = %pipeline.table, "started");
     Ok(())
+}
+
+/// Opens the table, or makes it. An answer that did not come says nothing about what happened, so it is asked again.
+async fn open(config: &Config, catalog: &Arc<dyn Catalog>, ident: &TableIdent) -> Result<Table> {
+    let mut patience = Patience::new(format!("open table {ident}"));
+    let begun = tokio::time::Instant::now();
+    loop {
+        let opened = contract::bronze().open(catalog.as_ref(), ident, config.catalog.create_tables).await;
+        match opened {
+            Err(e) if matches!(e.class(), Class::Retry | Class::Unknown) && begun.elapsed() < OPEN_BOUND => {
+                patience.wait(&e).await;
+            }
+            other => {
+                patience.over();
+                return other;
+            }
+        }
+    }
 }
 
 impl Running {
@@ -143,7 +170,7 @@ async fn preflight(config: &Config, pipelines: &[&Pipeline]) -> Result<()> {
         Ok(())
     };
     match tokio::time::timeout(START_BOUND * 2, tokio::task::spawn_blocking(check)).await {
-        Ok(Ok(result)) => result.map_err(|e| e.with_class(k2_model::Class::Config)),
+        Ok(Ok(result)) => result.map_err(|e| e.with_class(Class::Config)),
         Ok(Err(e)) => Err(Error::unknown("the check of Kafka failed").caused_by(e)),
         Err(_) => Err(Error::config("the Kafka brokers did not answer in time").at(config.kafka.brokers.clone())),
     }

@@ -54,7 +54,8 @@ pub(crate) fn metrics(footer: &ParquetMetaData, schema: &Schema) -> Result<Metri
             if nulls == Some(values) {
                 continue;
             }
-            let range = statistics.and_then(|s| Some((datum(s, s.min_bytes_opt()?, &kind)?, datum(s, s.max_bytes_opt()?, &kind)?)));
+            let range = statistics
+                .and_then(|s| Some((datum(s, s.min_bytes_opt()?, &kind)?, datum(s, s.max_bytes_opt()?, &kind)?)));
             match range {
                 Some((low, high)) => {
                     widen(&mut out.lower, id, low, |new, old| new < old);

@@ -6,8 +6,8 @@
 
 use crate::catalog::Catalog;
 use iceberg::spec::{
-    FormatVersion, ListType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, TableMetadata, Transform, Type,
-    UnboundPartitionSpec,
+    FormatVersion, ListType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, TableMetadata, Transform,
+    Type, UnboundPartitionSpec,
 };
 use iceberg::table::Table;
 use iceberg::{TableCreation, TableIdent};
@@ -160,10 +160,9 @@ fn same_type(want: &Type, have: &Type) -> bool {
         (Type::List(a), Type::List(b)) => same_type(&a.element_field.field_type, &b.element_field.field_type),
         (Type::Struct(a), Type::Struct(b)) => {
             a.fields().len() == b.fields().len()
-                && a.fields()
-                    .iter()
-                    .zip(b.fields())
-                    .all(|(a, b)| a.name == b.name && same_type(&a.field_type, &b.field_type) && (a.required || !b.required))
+                && a.fields().iter().zip(b.fields()).all(|(a, b)| {
+                    a.name == b.name && same_type(&a.field_type, &b.field_type) && (a.required || !b.required)
+                })
         }
         _ => false,
     }

@@ -59,8 +59,11 @@ impl TableWriter {
     /// A writer for the columns `columns` (by name) of the table; columns of the table that aren't named stay null.
     pub fn new(table: &TableMetadataRef, stores: &Stores, columns: &[&str]) -> Result<Self> {
         let full = schema_to_arrow_schema(table.current_schema()).map_err(schema_error)?;
-        let fields: Vec<Field> =
-            columns.iter().map(|c| full.field_with_name(c).map(narrow)).collect::<Result<_, _>>().map_err(schema_error)?;
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|c| full.field_with_name(c).map(narrow))
+            .collect::<Result<_, _>>()
+            .map_err(schema_error)?;
         let schema = Arc::new(ArrowSchema::new(fields));
         Ok(Self {
             properties: writer_properties(table, &schema)?,
@@ -91,9 +94,10 @@ impl TableWriter {
         }
         let file = match &mut self.open {
             Some(file) => file,
-            none => {
-                none.insert(open_file(&self.table, &self.locations, &self.stores, &self.schema, &self.properties, partition).await?)
-            }
+            none => none.insert(
+                open_file(&self.table, &self.locations, &self.stores, &self.schema, &self.properties, partition)
+                    .await?,
+            ),
         };
         // encoding is CPU work of some milliseconds
         tokio::task::block_in_place(|| file.encoder.write(batch)).map_err(|e| encode_error(e, &file.location))?;
@@ -269,8 +273,10 @@ fn compression(properties: &HashMap<String, String>) -> Result<Compression> {
         "lz4" => Compression::LZ4_RAW,
         "uncompressed" | "none" => Compression::UNCOMPRESSED,
         other => {
-            return Err(Error::config(format!("table property write.parquet.compression-codec = {other} is not supported"))
-                .fix("set it to zstd, snappy, lz4, gzip or uncompressed"));
+            return Err(Error::config(format!(
+                "table property write.parquet.compression-codec = {other} is not supported"
+            ))
+            .fix("set it to zstd, snappy, lz4, gzip or uncompressed"));
         }
     })
 }

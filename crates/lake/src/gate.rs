@@ -96,7 +96,9 @@ impl Gate {
                     return Ok(Outcome::Committed(table));
                 }
                 Decision::Fenced { partition, stands_at, expected } => {
-                    let text = |o: Option<_>| o.map_or_else(|| "no offset".to_owned(), |o: k2_model::NextOffset| o.to_string());
+                    let text = |o: Option<_>| {
+                        o.map_or_else(|| "no offset".to_owned(), |o: k2_model::NextOffset| o.to_string())
+                    };
                     return Ok(Outcome::Fenced(
                         Error::re_read(format!(
                             "another writer has moved the position to {}, expected {}",
@@ -152,7 +154,9 @@ impl Gate {
                     }
                     conflicted = Some(base);
                 }
-                Err(CommitFailure::NotApplied(e) | CommitFailure::Unknown(e)) => patience.wait(&e.at(self.place())).await,
+                Err(CommitFailure::NotApplied(e) | CommitFailure::Unknown(e)) => {
+                    patience.wait(&e.at(self.place())).await
+                }
             }
         }
     }
@@ -195,11 +199,13 @@ impl Gate {
             match self.catalog.load(&self.ident).await {
                 Ok(Some(table)) => return Ok(table),
                 Ok(None) => {
-                    return Err(Error::halt("the table is gone").at(self.place()).fix(
-                        "if it was dropped on purpose, restart K2: it makes a new table and starts over",
-                    ));
+                    return Err(Error::halt("the table is gone")
+                        .at(self.place())
+                        .fix("if it was dropped on purpose, restart K2: it makes a new table and starts over"));
                 }
-                Err(e) if matches!(e.class(), Class::Retry | Class::Unknown) => patience.wait(&e.at(self.place())).await,
+                Err(e) if matches!(e.class(), Class::Retry | Class::Unknown) => {
+                    patience.wait(&e.at(self.place())).await
+                }
                 Err(e) => return Err(e.at(self.place())),
             }
         }

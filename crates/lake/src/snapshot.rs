@@ -102,7 +102,9 @@ fn manifest_writer(base: &Table, id: SnapshotId, name: &str) -> Result<iceberg::
 async fn existing_manifests(base: &Table) -> Result<Vec<ManifestFile>> {
     let Some(head) = base.metadata().current_snapshot() else { return Ok(Vec::new()) };
     let list = base.manifest_list_reader(head).load().await.map_err(|e| {
-        Error::retry("cannot read the manifest list of the current snapshot").caused_by(e).at(head.manifest_list().to_owned())
+        Error::retry("cannot read the manifest list of the current snapshot")
+            .caused_by(e)
+            .at(head.manifest_list().to_owned())
     })?;
     Ok(list.entries().to_vec())
 }
@@ -133,9 +135,10 @@ async fn merged(base: &Table, id: SnapshotId, manifests: Vec<ManifestFile>, comm
             continue;
         }
         size += manifest.manifest_length;
-        let content = manifest.load_manifest(base.file_io()).await.map_err(|e| {
-            Error::retry("cannot read a manifest").caused_by(e).at(manifest.manifest_path.clone())
-        })?;
+        let content = manifest
+            .load_manifest(base.file_io())
+            .await
+            .map_err(|e| Error::retry("cannot read a manifest").caused_by(e).at(manifest.manifest_path.clone()))?;
         for entry in content.entries().iter().filter(|e| e.is_alive()) {
             let (Some(snapshot), Some(sequence)) = (entry.snapshot_id(), entry.sequence_number()) else {
                 return Err(Error::halt("a manifest entry has no sequence number").at(manifest.manifest_path.clone()));

@@ -101,8 +101,10 @@ impl SourceState {
         };
         let Versioned { version } = serde_json::from_str(text).map_err(broken)?;
         if version != VERSION {
-            return Err(Error::halt(format!("table property {key} has version {version}; this binary knows {VERSION}"))
-                .fix("run the newer K2 that wrote it"));
+            return Err(Error::halt(format!(
+                "table property {key} has version {version}; this binary knows {VERSION}"
+            ))
+            .fix("run the newer K2 that wrote it"));
         }
         serde_json::from_str(text).map_err(broken)
     }

@@ -11,6 +11,9 @@ use k2_model::{Epoch, Fingerprint, NextOffset, Partition, PartitionSpan};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+/// Faults of a partition that are no further apart are one.
+const SAME_FAULT: Duration = Duration::from_secs(60);
+
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -53,6 +56,8 @@ pub(crate) struct Reading {
 pub(crate) struct Fault {
     /// Since when, without progress.
     pub(crate) since: Instant,
+    /// When it happened last.
+    last: Instant,
     /// When to try next; none while an attempt is running.
     pub(crate) retry: Option<Instant>,
     /// How often it was tried.
@@ -190,9 +195,11 @@ impl Reading {
 
     /// Something is wrong: nothing is taken until it was placed anew.
     pub(crate) fn fail(&mut self, text: String, now: Instant) {
-        let (since, attempts) = self.fault.as_ref().map_or((now, 0), |f| (f.since, f.attempts));
+        // one that was mended and stayed quiet is another one, though no record came in between
+        let same = self.fault.as_ref().filter(|f| now.duration_since(f.last) < SAME_FAULT);
+        let (since, attempts) = same.map_or((now, 0), |f| (f.since, f.attempts));
         let pause = Duration::from_millis(100 << attempts.min(6));
-        self.fault = Some(Fault { since, retry: Some(now + pause), attempts: attempts + 1, text });
+        self.fault = Some(Fault { since, last: now, retry: Some(now + pause), attempts: attempts + 1, text });
     }
 
     /// The fault that is due for another attempt.

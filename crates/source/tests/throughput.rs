@@ -25,10 +25,18 @@ fn cpu_seconds() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn drain() {
-    let Some(cluster) = real() else { return };
+/// The most memory that the process has had, in MiB.
+fn peak_memory() -> i64 {
+    // SAFETY: as above.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage.ru_maxrss / 1024
+    }
+}
+
+/// A topic with a backlog.
+fn fill(cluster: &Cluster) -> String {
     let records: i64 = std::env::var("K2_BENCH_RECORDS").ok().and_then(|v| v.parse().ok()).unwrap_or(1_000_000);
     let topic = cluster.topic(8);
     let feeder = Feeder(
@@ -49,7 +57,15 @@ fn drain() {
         }
     }
     feeder.0.flush(DEADLINE).unwrap();
+    println!("filled {topic}");
+    topic
+}
 
+#[test]
+#[ignore = "a measurement"]
+fn drain() {
+    let Some(cluster) = real() else { return };
+    let topic = std::env::var("K2_BENCH_TOPIC").unwrap_or_else(|_| fill(&cluster));
     let mut config = config(&cluster, &topic);
     (config.until_caught_up, config.prefetch_bytes) = (true, 32 << 20);
     if let Ok(wait) = std::env::var("K2_BENCH_WAIT") {
@@ -77,10 +93,11 @@ fn drain() {
     let (all, flowing) = (began.elapsed().as_secs_f64(), first.unwrap().elapsed().as_secs_f64());
     println!(
         "{rows} records in {batches} batches, {all:.2} s from start, {flowing:.2} s from the first batch: {:.0} records/s; \
-         {:.2} s of CPU: {:.0} records per CPU-second",
+         {:.2} s of CPU: {:.0} records per CPU-second; peak memory {} MiB",
         rows as f64 / flowing,
         cpu_seconds() - cpu,
         rows as f64 / (cpu_seconds() - cpu),
+        peak_memory(),
     );
     handle.send(Command::Stop);
     while let Some(event) = received.blocking_recv() {

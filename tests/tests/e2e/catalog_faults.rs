@@ -17,10 +17,10 @@ async fn every_fault_of_the_catalog_in_turn() {
     let deployment = Deployment::rest(brokers, &proxy.uri(), catalog, services::s3())
         .pipeline(pipeline.clone())
         // how long an answer to a commit is waited for
-        .set("catalog.request_timeout", "2s");
+        .set("catalog.request_timeout", "4s");
     let load = Load::on(&topic).rate(800).start();
     let process = deployment.run().start();
-    wait_until("a first commit", SOON, || async { deployment.table(&pipeline).await.is_some() }).await;
+    wait_until("a first commit", SOON, || async { process.log().contains("\"committed\"") }).await;
 
     let faults = [
         Fault::ApplyThenAnswer(500),
@@ -63,10 +63,10 @@ async fn a_catalog_that_is_away_holds_everything_up_and_loses_nothing() {
     let pipeline = Pipeline::bronze(&topic);
     let deployment = Deployment::rest(brokers, &proxy.uri(), catalog, services::s3())
         .pipeline(pipeline.clone())
-        .set("catalog.request_timeout", "2s");
+        .set("catalog.request_timeout", "4s");
     let load = Load::on(&topic).rate(1_000).start();
     let process = deployment.run().start();
-    wait_until("a first commit", SOON, || async { deployment.table(&pipeline).await.is_some() }).await;
+    wait_until("a first commit", SOON, || async { process.log().contains("\"committed\"") }).await;
 
     proxy.otherwise(Fault::Refuse(503));
     wait_until("it to say so", SOON, || async { process.log().contains("failed; trying again") }).await;
@@ -91,7 +91,7 @@ async fn a_stale_read_cannot_let_a_commit_in_twice() {
     let pipeline = Pipeline::bronze(&topic);
     let deployment = Deployment::rest(brokers, &proxy.uri(), catalog, services::s3())
         .pipeline(pipeline.clone())
-        .set("catalog.request_timeout", "2s");
+        .set("catalog.request_timeout", "4s");
     let load = Load::on(&topic).rate(1_000).start();
     let process = deployment.run().start();
     let progress = || async { deployment.table(&pipeline).await.map_or(0, |t| t.progress(&topic.name)) };

@@ -299,3 +299,28 @@ async fn a_position_is_set_within_the_log_only() {
     assert_eq!(broken(&table), ["once"], "{table:#}");
     assert_eq!(check(&table, "once")["found"], 10);
 }
+
+#[tokio::test]
+async fn a_pipeline_that_starts_at_the_end_owes_nothing_before() {
+    let brokers = &services::kafka().brokers;
+    let topic = Topic::create(brokers, "latest", 1).await;
+    let pipeline = Pipeline { start: "latest".into(), ..Pipeline::bronze(&topic) };
+    let deployment = Deployment::local(brokers).pipeline(pipeline.clone());
+    Load::on(&topic).shape(Shape::Trades).count(100).run().await;
+    let process = deployment.run().start();
+    wait_until("the pipeline to read the end", SOON, || async {
+        Load::on(&topic).shape(Shape::Trades).count(10).seed(2).run().await;
+        deployment.table(&pipeline).await.is_some_and(|t| t.progress(&topic.name) > 0)
+    })
+    .await;
+    process.terminate(Duration::from_secs(10)).await.ok();
+    let table = verify(&deployment, 0).await;
+    assert!(table["rows"].as_u64().unwrap() > 0, "{table:#}");
+    // the same table under a pipeline that was to begin at the beginning has lost something
+    let exit = deployment.k2(["verify", "--kafka", "--format", "json", "--set"]);
+    let exit = exit.arg(format!("pipelines.{}.start=earliest", pipeline.name)).run(SOON).await.expect(4);
+    let report: Value = serde_json::from_str(&exit.stdout).unwrap();
+    let found = check(&report["tables"][0], "kafka");
+    assert_eq!(found["first"][0]["what"], "in Kafka, but not in the table");
+    assert_eq!(found["first"][0]["offsets"][0], 0);
+}

@@ -207,6 +207,11 @@ impl<'a> Book<'a> {
         })
     }
 
+    /// Whether some file could not be read as its manifest says.
+    pub(super) fn misses_files(&self) -> bool {
+        !self.all_read
+    }
+
     /// Whether records of a range are there twice.
     pub(super) fn has_twins_in(&self, topic: &str, partition: i32, from: i64, to: i64) -> bool {
         let range = place(from)..place(to);

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(crate) type ChainKey = (String, String, i32);
 
 /// What is known of a chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Chain {
     /// Where the first retained range began.
     pub(crate) first: Option<i64>,
@@ -22,6 +22,8 @@ pub(crate) struct Chain {
     pub(crate) stands: Option<i64>,
     /// The last link was a person's.
     pub(crate) moved: bool,
+    /// Where it stood when a person took the position away.
+    pub(crate) left: Option<i64>,
     /// Offsets that a person has decided to skip, from and to.
     pub(crate) skipped: Vec<(i64, i64)>,
 }
@@ -86,7 +88,7 @@ impl History {
             }
             covered.insert((topic.clone(), partition), (from, to));
             let chain = self.chains.entry((source.to_owned(), topic.clone(), partition));
-            let chain = chain.or_insert(Chain { first: None, stands: None, moved: false, skipped: Vec::new() });
+            let chain = chain.or_default();
             chain.first.get_or_insert(from);
             if let Some(stood) = chain.stands
                 && stood != from
@@ -99,6 +101,9 @@ impl History {
                     .offsets(stood.min(from), stood.max(from)),
                 );
             }
+            if let Some(left) = chain.left.take().filter(|left| *left < from) {
+                chain.skipped.push((left, from));
+            }
             (chain.stands, chain.moved) = (Some(to), false);
         }
         self.covered.insert(snapshot, covered);
@@ -108,8 +113,9 @@ impl History {
         for (place, (from, to)) in moves {
             let Some((topic, partition)) = split(&place, snapshot, findings) else { continue };
             let chain = self.chains.entry((source.to_owned(), topic, partition));
-            let chain = chain.or_insert(Chain { first: None, stands: None, moved: false, skipped: Vec::new() });
+            let chain = chain.or_default();
             (chain.stands, chain.moved) = (to, true);
+            chain.left = if to.is_none() { from.or(chain.left) } else { None };
             if let (Some(from), Some(to)) = (from, to)
                 && from < to
             {

@@ -140,7 +140,8 @@ impl<'a> Comparison<'a> {
             // a pipeline that starts at the end owes nothing before its first range
             let first = match pipeline.start {
                 Start::Earliest => None,
-                Start::Latest => chain.and_then(|c| c.first).or_else(|| i64::try_from(rows.min()?).ok()),
+                Start::Latest if self.book.history.complete => chain.and_then(|c| c.first),
+                Start::Latest => rows.min().and_then(|first| i64::try_from(first).ok()),
             };
             let (rows, bare) = (Arc::new(rows), Arc::new(bare));
             let from = log.low.0.max(first.unwrap_or(0));

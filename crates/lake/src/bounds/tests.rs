@@ -221,7 +221,10 @@ fn text(values: &[&str]) -> Vec<Row> {
         flag: None,
         uuid: None,
     };
-    values.iter().map(|v| Row { text: Some((*v).to_owned()), long: i64::try_from(v.len()).ok(), ..none.clone() }).collect()
+    values
+        .iter()
+        .map(|v| Row { text: Some((*v).to_owned()), long: i64::try_from(v.len()).ok(), ..none.clone() })
+        .collect()
 }
 
 /// The case of «Wrong bounds lose rows»: long texts in one row group, short ones in another.

@@ -109,8 +109,12 @@ fn faults_back_off_and_count_until_there_is_progress() {
     r.fail("b".into(), now + Duration::from_secs(1));
     let due = r.due_fault(now + Duration::from_secs(9)).unwrap();
     assert_eq!((due.attempts, due.since), (2, now));
+    let later = now + Duration::from_secs(120);
+    r.fail("c".into(), later);
+    let due = r.due_fault(later + Duration::from_secs(1)).unwrap();
+    assert_eq!((due.attempts, due.since), (1, later));
     r.took(10, 0, 0, None);
-    assert!(r.due_fault(now + Duration::from_secs(99)).is_none());
+    assert!(r.due_fault(later + Duration::from_secs(99)).is_none());
 }
 
 #[test]
