@@ -160,6 +160,7 @@ fn lineage(table: &TableMetadata, sink: SinkSnapshot) -> Lineage {
             return rolled_back;
         }
         match snapshot.parent_snapshot_id() {
+            None if lists_head_only(table) => return Lineage::Intact,
             None => return rolled_back,
             Some(parent) => {
                 cursor = table.snapshot_by_id(parent);
@@ -170,6 +171,12 @@ fn lineage(table: &TableMetadata, sink: SinkSnapshot) -> Lineage {
         }
     }
     rolled_back
+}
+
+/// Nessie shows the current snapshot alone, without its parent, and keeps the history to itself. There a rollback is a
+/// reset of Nessie's own branch, which takes the position back together with the rows.
+fn lists_head_only(table: &TableMetadata) -> bool {
+    table.snapshots().len() == 1 && table.properties().contains_key("nessie.commit.id")
 }
 
 /// Whether the snapshot is still there though neither a branch nor a tag holds it. Expiry takes old ancestors first, so

@@ -16,8 +16,11 @@
 //!   is called, which may happen after the callback (the event interface works that way too).
 //! - Both bump the operation version of the partitions before they return; records of the old version that are still
 //!   queued are filtered out when dequeued. So no record from before an assign is delivered after it.
-//! - Pausing purges what is prefetched and goes on from the last record handed out; it may hand out a few records twice
-//!   when it races with a poll. Hence the rule in `assignment`: a record below the position is dropped.
+//! - Pausing purges what is prefetched and notes where to go on: after the last thing handed out. **The end of a
+//!   partition counts as a thing there**: `rd_kafka_q_serve_rkmessages` sets the position to its offset + 1, so a
+//!   partition that is paused at its end goes on one record too late, and that record is lost. A rebalance pauses all
+//!   partitions by itself. So after whatever may have paused a partition, [`Client::seek`] to our own position.
+//! - When a pause races with a poll, a few records are handed out twice; `reading` drops what is below the position.
 //! - A record batch that fails its CRC is reported as an error and then *skipped*: whoever polls must go back.
 
 #![allow(unsafe_code, reason = "the audited boundary to librdkafka; every block says why it is sound")]

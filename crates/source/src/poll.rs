@@ -301,8 +301,22 @@ impl Poller {
                     .pause(&self.topic, &partitions, pause)
                     .map_err(|f| self.error("cannot pause or resume partitions", f))?;
             }
+            if !pause {
+                self.take_up(|partition| partitions.contains(&partition))?;
+            }
         }
         Ok(())
+    }
+
+    /// Sends librdkafka to our own positions, after partitions were paused: by itself it may go on one record too late
+    /// (see `native`).
+    fn take_up(&self, which: impl Fn(i32) -> bool) -> Result<()> {
+        let running = self.intake.readings.iter().filter(|(p, r)| which(*p) && !r.is_closed());
+        let seats: Vec<Seat> = running.map(|(p, r)| r.seat(p)).collect();
+        if seats.is_empty() {
+            return Ok(());
+        }
+        self.client.seek(&self.topic, &seats).map_err(|f| self.error("cannot take partitions up again", f))
     }
 
     /// Takes records in, or waits.

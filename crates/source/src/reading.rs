@@ -5,6 +5,7 @@
 //! 2. A record below the position is dropped; librdkafka may hand one out twice around a pause.
 //! 3. Until the record of the fingerprint was seen, or is known to be gone, no record is taken.
 
+use crate::native::Seat;
 use crate::rows::Rows;
 use crate::start::Plan;
 use k2_model::{Epoch, Fingerprint, NextOffset, Partition, PartitionSpan};
@@ -91,6 +92,12 @@ impl Reading {
             fault: None,
             window: Window { opened: now, records: 0, held_until: None },
         }
+    }
+
+    /// Where librdkafka has to go on.
+    pub(crate) fn seat(&self, partition: i32) -> Seat {
+        let offset = self.verify.map_or(self.next, |last| last.offset);
+        Seat { partition, offset, leader_epoch: self.leader_epoch }
     }
 
     /// The position.

@@ -152,11 +152,16 @@ impl Engine {
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "there is no safe way to ask the kernel for it")]
 fn die_with_this_process(command: &mut Command) {
-    // SAFETY: the closure runs between fork and exec and makes one system call, which is async-signal-safe and touches no
+    let parent = std::process::id();
+    // SAFETY: the closure runs between fork and exec and makes two system calls, which are async-signal-safe and touch no
     // memory.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // killed in between: the signal will never come
+            if u32::try_from(libc::getppid()) != Ok(parent) {
+                return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+            }
             Ok(())
         });
     }

@@ -43,3 +43,17 @@ fn the_broker_has_the_topics_and_speaks_kafka() {
         }
     }
 }
+
+/// K2 asks for topic ids; librdkafka sends that to the controller unless it is told another broker.
+#[tokio::test]
+async fn the_broker_has_a_controller() {
+    use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+    let broker = Broker::start(&PARTS).unwrap();
+    let admin: AdminClient<rdkafka::client::DefaultClientContext> =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", broker.address()).create().unwrap();
+    let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(10)));
+    // the mock cluster cannot answer this, but without a controller the question would not even be sent
+    let answer = admin.describe_configs([&ResourceSpecifier::Topic(PARTS[0].topic)], &options).await;
+    let text = format!("{answer:?}");
+    assert!(!text.contains("controller") && !text.contains("TimedOut"), "{text}");
+}

@@ -150,6 +150,26 @@ fn a_replaced_branch_is_a_rollback() {
 }
 
 #[test]
+fn a_catalog_that_shows_the_head_alone_is_believed() {
+    let mut c = Chain::new();
+    let sink = c.append(1).sink(2);
+    c.append(3);
+    // as Nessie does: another engine's commit is the head, and tells no parent
+    let mut shown = serde_json::to_value(&c.0).unwrap();
+    let snapshots = shown["snapshots"].as_array_mut().unwrap();
+    snapshots.retain(|s| s["snapshot-id"] == 3);
+    snapshots[0].as_object_mut().unwrap().remove("parent-snapshot-id");
+    shown["snapshot-log"] = serde_json::json!([]);
+    let c = |shown: serde_json::Value| Chain(serde_json::from_value(shown).unwrap());
+    assert!(!c(shown.clone()).intact(sink), "elsewhere it is a table that was replaced");
+    shown["properties"]["nessie.commit.id"] = "af".into();
+    assert!(c(shown.clone()).intact(sink));
+    // an older head is a rollback there as well
+    let later = SinkSnapshot { id: SnapshotId(9), sequence: 9 };
+    assert!(!c(shown).intact(later));
+}
+
+#[test]
 fn a_sink_on_top_of_another_branch_does_not_count() {
     let mut c = Chain::new();
     let sink = c.append(1).sink(2);

@@ -35,7 +35,7 @@ async fn a_zombie_is_fenced_and_its_files_are_left_alone() {
             }
         }
         let audit = world.audit().await.unwrap();
-        assert_eq!((audit.rows, audit.snapshots), (9, 2));
+        audit.is(9, 2);
         // it reads the position again and goes on
         world.commit(&[(0, 7..9)]).await;
         assert_eq!(world.audit().await.unwrap().rows, 11);
@@ -58,7 +58,7 @@ async fn of_writers_with_the_same_range_one_gets_in() {
             assert_eq!((in_it, out), (1, 3), "{outcomes:?}");
         }
         let audit = world.audit().await.unwrap();
-        assert_eq!((audit.rows, audit.snapshots), (50, 5));
+        audit.is(50, 5);
     }
 }
 

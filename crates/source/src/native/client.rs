@@ -192,6 +192,14 @@ impl Client {
         })
     }
 
+    /// Goes on at absolute offsets with partitions that are assigned. What was fetched of them is thrown away, from the
+    /// moment of the call.
+    pub(crate) fn seek(&self, topic: &CString, seats: &[Seat]) -> Result<(), Failure> {
+        let list = List::new(topic, seats.iter().copied());
+        // SAFETY: handle and list are valid; without a timeout nothing is waited for; the error is ours.
+        unsafe { Failure::take(sys::rd_kafka_seek_partitions(self.rk, list.0, 0)) }
+    }
+
     /// Writes offsets to the group, without waiting for the answer.
     pub(crate) fn commit(&self, topic: &CString, seats: &[Seat]) -> Result<(), Failure> {
         let list = List::new(topic, seats.iter().copied());

@@ -6,7 +6,8 @@
 //!   └────lost──────► flush, tell the sink ──► incremental_unassign ──► Idle
 //! ```
 //!
-//! librdkafka keeps everything paused between its rebalance and our answer. A re-assignment that a rebalance overtakes is
+//! librdkafka keeps everything paused between its rebalance and our answer; then all other partitions are taken up at our
+//! own positions. A re-assignment that a rebalance overtakes is
 //! given up and begun again afterwards.
 
 use super::survey::Survey;
@@ -131,7 +132,8 @@ impl Poller {
                 (self.joined, self.caught_up) = (true, false);
                 if partitions.is_empty() {
                     self.unanswered = false;
-                    return self.client.assign(&self.topic, &[]).map_err(|f| self.error("cannot join the group", f));
+                    self.client.assign(&self.topic, &[]).map_err(|f| self.error("cannot join the group", f))?;
+                    return self.take_up(|_| true);
                 }
                 self.ask(partitions, true)
             }
@@ -196,7 +198,8 @@ impl Poller {
         let resumed = if paused.is_empty() { Ok(()) } else { self.client.pause(&self.topic, &paused, false) };
         self.unanswered = false;
         let done = resumed.and_then(|()| self.client.unassign(&self.topic, partitions));
-        done.map_err(|f| self.error("cannot give partitions back", f))
+        done.map_err(|f| self.error("cannot give partitions back", f))?;
+        self.take_up(|_| true)
     }
 
     /// One step of an assignment. Returns whether it is done.
@@ -297,6 +300,8 @@ impl Poller {
             reading.paused = old.is_some_and(|r| r.paused);
             self.intake.readings.insert(plan.seat.partition, reading);
         }
+        // librdkafka had paused the others
+        self.take_up(|partition| !assign.partitions.contains(&partition))?;
         self.connected = true;
         self.caught_up = false;
         self.stats.assigned.store(self.intake.readings.partitions().len(), Ordering::Relaxed);

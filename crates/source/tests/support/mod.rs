@@ -171,12 +171,12 @@ fn sink(mut received: tokio::sync::mpsc::Receiver<Event>, seen: &Mutex<Seen>, ho
     // per partition: the epoch, and where the next span has to begin
     let mut current: BTreeMap<i32, (Epoch, Option<NextOffset>)> = BTreeMap::new();
     loop {
-        while hold.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
         let Some(event) = received.blocking_recv() else { return };
         match event {
             Event::Batch(batch) => {
+                while hold.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 assert!(batch.permit.bytes() > 0, "a batch took nothing from the budget");
                 let mut seen = lock(seen);
                 seen.batches += 1;
@@ -273,7 +273,7 @@ impl Running {
         lock(&self.seen)
     }
 
-    /// The sink takes nothing while this is set.
+    /// The sink is stuck with a batch while this is set.
     pub fn hold(&self, hold: bool) {
         self.hold.store(hold, Ordering::Relaxed);
     }
