@@ -24,7 +24,7 @@ pub(crate) struct OffsetsArgs {
 /// What can be done with positions.
 #[derive(Debug, clap::Subcommand)]
 enum OffsetsCommand {
-    /// Show positions and lag [default]
+    /// Show positions and lag (what `k2 offsets` alone does)
     Show(ShowArgs),
     /// Go on at other offsets
     Set(SetArgs),

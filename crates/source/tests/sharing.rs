@@ -47,6 +47,35 @@ fn two_sources_share_the_partitions_and_hand_them_over() {
     }
 }
 
+/// librdkafka pauses all partitions during a rebalance, and after that goes on one record too late where it stood at the
+/// end of a partition.
+#[test]
+fn a_rebalance_at_the_end_of_the_log_skips_nothing() {
+    for cluster in clusters() {
+        let topic = cluster.topic(4);
+        let feeder = cluster.producer();
+        let feed = |from: i64| (0..4).for_each(|p| feeder.numbers(&topic, p, from, 10));
+        feed(0);
+        let table = Shared::default();
+        let config = config(&cluster, &topic);
+        let first = start(config.clone(), &table);
+        until("all rows", || lock(&table).total() == 40);
+        // the ends of the partitions are reported a moment later
+        let read = Instant::now();
+        until("the ends are known", || read.elapsed() > Duration::from_secs(1));
+
+        first.seen().delay_revoke = true;
+        let second = start(config, &table);
+        until("the rebalance is under way", || first.seen().revoked.len() == 1);
+        feed(10);
+        first.seen().delay_revoke = false;
+        until("all rows", || lock(&table).total() == 80);
+        first.stop().unwrap();
+        second.stop().unwrap();
+        lock(&table).assert_nothing_twice();
+    }
+}
+
 #[test]
 fn a_rebalance_is_served_while_the_sink_is_stuck() {
     for cluster in clusters() {

@@ -7,8 +7,7 @@
 //! ```
 //!
 //! librdkafka keeps everything paused between its rebalance and our answer; then all other partitions are taken up at our
-//! own positions. A re-assignment that a rebalance overtakes is
-//! given up and begun again afterwards.
+//! own positions. A re-assignment that a rebalance overtakes is given up and begun again afterwards.
 
 use super::survey::Survey;
 use super::{Flow, Poller};

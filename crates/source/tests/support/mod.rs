@@ -137,6 +137,8 @@ pub struct Seen {
     pub ended: Option<Result<(), Error>>,
     /// What the next assignments are answered with, instead of the table's positions.
     pub refuse: Option<Error>,
+    /// Revocations are answered when this is unset again.
+    pub delay_revoke: bool,
 }
 
 /// A source with a sink behind it that commits each batch at once.
@@ -203,6 +205,7 @@ fn sink(mut received: tokio::sync::mpsc::Receiver<Event>, seen: &Mutex<Seen>, ho
                 let listed: Vec<i32> = partitions.iter().map(|p| p.0).collect();
                 current.retain(|p, _| !listed.contains(p));
                 lock(seen).revoked.push(listed);
+                until("revocations may be answered", || !lock(seen).delay_revoke);
                 let _ = reply.send(());
             }
             Event::Lost { partitions } => {
