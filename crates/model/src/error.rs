@@ -26,7 +26,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error with its class. Reads as «what [place]: cause. Way out».
+/// An error with its class. Reads as `what [place]: cause. Way out`.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 

@@ -182,6 +182,8 @@ fn fetching(prefetch: u64, rate_limit: Option<u32>) -> Vec<(&'static str, String
         ("queued.min.messages", messages.to_string()),
         ("fetch.max.bytes", response.to_string()),
         ("fetch.message.max.bytes", partition.min(response).to_string()),
+        // at a steady trickle a few answers a second, not one per record: that is most of the CPU there
+        ("fetch.min.bytes", "65536".to_owned()),
         // librdkafka has one fetch under way per broker: a long wait at the end of one partition holds up the others
         ("fetch.wait.max.ms", "100".to_owned()),
         ("fetch.queue.backoff.ms", "5".to_owned()),

@@ -5,7 +5,7 @@
 //!
 //! Invariants
 //! 1. A [`Client`] outlives every queue, list and message taken from it: all of them hold an `Arc` of it or borrow it.
-//! 2. Callbacks only note what happened ([`Notes`]); the thread that polls acts on it later. A callback never calls
+//! 2. Callbacks only note what happened (`Notes`); the thread that polls acts on it later. A callback never calls
 //!    into Rust code that can panic, and never `rd_kafka_yield`: librdkafka drops the next record when it does
 //!    (`rd_kafka_q_serve_rkmessages` leaves its loop after it dequeued the record).
 //! 3. A message is destroyed exactly once, when its turn in [`Consumer::consume`] is over, also on a panic.
