@@ -38,6 +38,7 @@ test: test-tools ## all tests, on real servers that it fetches and starts itself
 .PHONY: lint
 lint: build-tools ## formatting, clippy and the documentation, warnings denied
 	cargo fmt --all --check
+	tests/unused-dependencies
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps --document-private-items
 
