@@ -18,7 +18,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_FLAGS ?= --locked
 ARGS ?=
 
-SERVICES := kafka s3 rest-catalog postgres
+SERVICES := kafka s3 rest-catalog postgres registry
 
 .PHONY: help
 help: ## these lines

@@ -177,6 +177,7 @@ impl Search {
             cluster_id: self.identity.cluster_id.clone(),
             snapshot: SinkSnapshot { id: SnapshotId(1), sequence: 1 },
             rules: None,
+            intents: Vec::new(),
             topics: BTreeMap::from([(TOPIC.to_owned(), TopicPosition { topic_id: None, partitions })]),
         });
         Head { form: self.form, state, lineage: Lineage::Intact }

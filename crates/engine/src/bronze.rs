@@ -29,7 +29,7 @@ use k2_lake::contract;
 use k2_lake::decision::TableForm;
 use k2_lake::files::{TableWriter, partition_of};
 use k2_lake::gate::{Gate, Outcome};
-use k2_lake::patience::Patience;
+use k2_model::patience::Patience;
 use k2_lake::store::Stores;
 use k2_model::{
     BatchId, Class, Command, Epoch, Error, Event, NextOffset, Partition, RawBatch, Result, SourceState, StartAt,

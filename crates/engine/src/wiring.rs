@@ -17,7 +17,7 @@ use iceberg::table::Table;
 use k2_lake::catalog::Catalog;
 use k2_lake::contract;
 use k2_lake::gate::Gate;
-use k2_lake::patience::Patience;
+use k2_model::patience::Patience;
 use k2_lake::store::Stores;
 use k2_model::{Budget, Class, Command, Error, Permit, Result, SourceId};
 use k2_source::{Admin, SourceHandle};

@@ -280,7 +280,7 @@ fn merged(head: &Head, proposal: &Proposal) -> BTreeMap<String, TopicPosition> {
 impl Proposal {
     /// The state to commit together with a snapshot.
     pub fn state(&self, topics: BTreeMap<String, TopicPosition>, snapshot: SinkSnapshot) -> SourceState {
-        SourceState { version: VERSION, cluster_id: self.identity.cluster_id.clone(), snapshot, rules: None, topics }
+        SourceState { version: VERSION, cluster_id: self.identity.cluster_id.clone(), snapshot, rules: None, intents: Vec::new(), topics }
     }
 
     /// `{"topic/partition": [from, to)}` of the partitions that move, for the snapshot summary `k2.ranges`.

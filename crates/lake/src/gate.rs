@@ -12,7 +12,7 @@
 //! 4. No staged file is deleted here, whatever the outcome.
 //!
 //! ## Retries, cancellation, crash leftovers
-//! Retries are without limit, with jittered back-off, and visible ([`crate::patience`]). Dropping the future at any
+//! Retries are without limit, with jittered back-off, and visible ([`k2_model::patience`]). Dropping the future at any
 //! point is safe: the table then holds all of the batch or nothing of it. A crash leaves files that nobody refers to.
 //!
 //! Not here: what a position means to Kafka (source), when to commit (engine).
@@ -23,7 +23,7 @@ pub use set::{MOVED, Moves, moves};
 
 use crate::catalog::{Catalog, CommitFailure};
 use crate::decision::{Decision, Head, Proposal, decide};
-use crate::patience::Patience;
+use k2_model::patience::Patience;
 use crate::snapshot;
 use iceberg::spec::DataFile;
 use iceberg::table::Table;

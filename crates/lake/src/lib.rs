@@ -14,7 +14,6 @@ pub mod decision;
 pub mod files;
 pub mod gate;
 pub mod live;
-pub mod patience;
 pub mod store;
 
 mod bounds;

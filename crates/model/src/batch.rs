@@ -50,13 +50,13 @@ pub struct TopicIdentity {
     pub topic_id: Option<TopicId>,
 }
 
-/// Raw records of one topic, in Arrow columns, with the ranges they cover.
+/// Records of one topic with the ranges they cover.
 #[derive(Debug)]
-pub struct RawBatch {
+pub struct Batch<R> {
     /// Where the records come from.
     pub identity: Arc<TopicIdentity>,
-    /// The rows, in [`RAW_SCHEMA`]; per partition in the order of offsets.
-    pub records: RecordBatch,
+    /// The records, in the form that the stage before made of them; per partition in the order of offsets.
+    pub records: R,
     /// When the process received them (µs, UTC); the same for all rows.
     pub received_at: i64,
     /// One entry per partition that the batch moves on. May cover offsets that have no row (compaction, transactions).
@@ -64,6 +64,9 @@ pub struct RawBatch {
     /// The bytes that this batch takes from the budget.
     pub permit: Permit,
 }
+
+/// A batch as the source makes it: rows in [`RAW_SCHEMA`].
+pub type RawBatch = Batch<RecordBatch>;
 
 /// What a batch covers of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,11 +114,11 @@ pub enum StartAt {
     },
 }
 
-/// What the source tells its sink, in order.
+/// What the source tells its sink, in order. A stage between the two changes the form of the records and passes all else on.
 #[derive(Debug)]
-pub enum Event {
+pub enum Event<R = RecordBatch> {
     /// Records.
-    Batch(RawBatch),
+    Batch(Batch<R>),
     /// Partitions are being assigned: answer with the table's positions, read afresh. The source checks them against
     /// Kafka and starts there, under `epoch`. Batches of an earlier epoch of these partitions are dead from now on.
     Assign {

@@ -24,8 +24,33 @@ pub struct SourceState {
     /// The version of the rules that routed the records (silver and DLQ).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
+    /// Commits to the DLQ table that silver commits of this source have decided on, and that may not have been made yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intents: Vec<Intent>,
     /// Per topic name.
     pub topics: BTreeMap<String, TopicPosition>,
+}
+
+/// The rejects of a silver batch, on their way to the DLQ table: written with the silver rows' commit, which is the
+/// decision, and carried out afterwards by whoever comes by - as often as need be, with effect once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The silver batch.
+    pub batch: BatchId,
+    /// The DLQ table's full name, for messages.
+    pub table: String,
+    /// Its uuid: a table dropped and made again is another one.
+    pub uuid: uuid::Uuid,
+    /// The topic of the records.
+    pub topic: String,
+    /// Its incarnation.
+    pub topic_id: Option<TopicId>,
+    /// What the batch covers, `[from, to)` per partition.
+    pub ranges: BTreeMap<Partition, (NextOffset, NextOffset)>,
+    /// How many rejects.
+    pub rows: u64,
+    /// The data files, each in Iceberg's JSON form of a data file.
+    pub files: Vec<serde_json::Value>,
 }
 
 /// The last snapshot that a sink of ours made.

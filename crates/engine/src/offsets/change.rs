@@ -166,7 +166,8 @@ fn set(
         version: VERSION,
         cluster_id: identity.cluster_id.clone(),
         snapshot: SinkSnapshot { id: SnapshotId(0), sequence: 0 },
-        rules: known.and_then(|s| s.rules),
+        rules: known.as_ref().and_then(|s| s.rules.clone()),
+        intents: known.map(|s| s.intents).unwrap_or_default(),
         topics,
     })
 }

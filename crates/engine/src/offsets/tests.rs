@@ -56,6 +56,7 @@ fn rows_are_of_both_sides() {
             cluster_id: ClusterId::new("c"),
             snapshot: SinkSnapshot { id: SnapshotId(1), sequence: 1 },
             rules: None,
+            intents: Vec::new(),
             topics: BTreeMap::from([(pipeline.topic.clone(), topic)]),
         }),
         rolled_back: false,

@@ -58,6 +58,7 @@ fn head(positions: &[(i32, i64, u128)]) -> Head {
         cluster_id: ClusterId::new("c"),
         snapshot: SinkSnapshot { id: SnapshotId(9), sequence: 3 },
         rules: None,
+        intents: Vec::new(),
         topics: BTreeMap::from([(TOPIC.to_owned(), topic)]),
     };
     Head { form: form(0, 0), state: Some(state), lineage: Lineage::Intact }
@@ -270,6 +271,7 @@ fn any_head() -> impl Strategy<Value = Head> {
                 cluster_id: ClusterId::new(cluster),
                 snapshot: SinkSnapshot { id: SnapshotId(9), sequence: 3 },
                 rules: None,
+                intents: Vec::new(),
                 topics: BTreeMap::from([
                     (TOPIC.to_owned(), TopicPosition { topic_id: topic_id.map(TopicId::new), partitions: trades }),
                     ("other".to_owned(), TopicPosition { topic_id: None, partitions: other }),

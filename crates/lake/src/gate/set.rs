@@ -6,7 +6,7 @@
 
 use super::Gate;
 use crate::catalog::CommitFailure;
-use crate::patience::Patience;
+use k2_model::patience::Patience;
 use crate::snapshot;
 use iceberg::TableUpdate;
 use iceberg::spec::TableMetadata;

@@ -20,6 +20,7 @@ fn state() -> SourceState {
         cluster_id: ClusterId::new("kraft-1"),
         snapshot: SinkSnapshot { id: SnapshotId(5), sequence: 9 },
         rules: None,
+        intents: Vec::new(),
         topics: BTreeMap::from([(
             "trades".to_owned(),
             TopicPosition { topic_id: Some(TopicId::new("AAAAAAAAAAAAAAAAAAAAAQ")), partitions },

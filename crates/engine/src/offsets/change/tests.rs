@@ -18,6 +18,7 @@ fn state(cluster: &str, id: &str, nexts: &[(i32, i64)]) -> SourceState {
         cluster_id: ClusterId::new(cluster),
         snapshot: SinkSnapshot { id: SnapshotId(1), sequence: 1 },
         rules: None,
+        intents: Vec::new(),
         topics: BTreeMap::from([(TOPIC.to_owned(), TopicPosition { topic_id: Some(TopicId::new(id)), partitions })]),
     }
 }

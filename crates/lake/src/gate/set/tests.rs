@@ -19,6 +19,7 @@ fn state(nexts: &[(i32, i64)]) -> SourceState {
         cluster_id: ClusterId::new("c"),
         snapshot: SinkSnapshot { id: SnapshotId(0), sequence: 0 },
         rules: None,
+        intents: Vec::new(),
         topics: BTreeMap::from([("t".to_owned(), TopicPosition { topic_id: None, partitions })]),
     }
 }

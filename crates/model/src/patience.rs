@@ -1,8 +1,8 @@
 //! Waiting for something outside to come back, visibly: one WARN when it starts, one line a minute, one INFO when it
 //! is over. Without a limit in number; whoever waits is cancelled from outside.
 
-use k2_model::Error;
-use k2_model::retry::Backoff;
+use crate::Error;
+use crate::retry::Backoff;
 use std::time::{Duration, Instant};
 
 /// The state of one wait.

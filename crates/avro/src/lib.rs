@@ -1,0 +1,1 @@
+//! Avro bodies into Arrow columns.
