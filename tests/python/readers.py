@@ -3,7 +3,7 @@
     readers.py CATALOG_DB CATALOG_NAME NAMESPACE FOLDER
 
 writes FOLDER/<table>.pyiceberg.jsonl and FOLDER/<table>.duckdb.jsonl: one row a line, keys sorted, lines sorted; bytes
-as hex, times as microseconds since 1970 UTC, dates as ISO text. Prints the names of the tables.
+as hex, times as microseconds since 1970 UTC, dates as ISO text, decimals with all their digits. Prints the names of the tables.
 """
 
 import datetime
@@ -31,7 +31,7 @@ def canonical(value):
         case datetime.date():
             return value.isoformat()
         case decimal.Decimal():
-            return str(value)
+            return format(value, "f")  # str() would write 1E-8
         case list():
             return [canonical(v) for v in value]
         case dict():
@@ -39,10 +39,10 @@ def canonical(value):
     raise TypeError(f"no canonical form for {type(value)}")
 
 
-def no_empty_lists(row):
+def null_headers(row):
     """PyIceberg 0.11.1 rebuilds a list of structs from its offsets and loses its nulls: a null list reads as an empty
-    one. K2 writes no empty lists (no headers are null), so nothing is hidden by taking it back."""
-    return {k: None if v == [] else v for k, v in row.items()}
+    one. K2 writes no empty lists of headers (no headers are null), so nothing is hidden by taking it back."""
+    return {k: None if k == "headers" and v == [] else v for k, v in row.items()}
 
 
 def write(path, rows):
@@ -66,7 +66,7 @@ def main(database, name, namespace, folder):
     connection = duckdb_with_iceberg()
     for identifier in sorted(catalog.list_tables(namespace)):
         table = catalog.load_table(identifier)
-        rows = [no_empty_lists(row) for row in table.scan().to_arrow().to_pylist()]
+        rows = [null_headers(row) for row in table.scan().to_arrow().to_pylist()]
         write(folder / f"{identifier[-1]}.pyiceberg.jsonl", rows)
         scan = connection.execute("SELECT * FROM iceberg_scan(?)", [table.metadata_location])
         write(folder / f"{identifier[-1]}.duckdb.jsonl", scan.to_arrow_table().to_pylist())

@@ -6,7 +6,7 @@
 mod deployment;
 mod nursery;
 
-pub use deployment::{Deployment, Pipeline};
+pub use deployment::{Deployment, Pipeline, Silver};
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

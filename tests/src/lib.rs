@@ -18,12 +18,14 @@ pub mod record;
 pub mod reread;
 pub mod services;
 pub mod topic;
+pub mod trades;
 pub mod wait;
 
-pub use k2::{Deployment, Exit, Launch, Pipeline, Process, Signal};
+pub use k2::{Deployment, Exit, Launch, Pipeline, Process, Signal, Silver};
 pub use ledger::Ledger;
-pub use oracle::{BronzeTable, Verdict};
+pub use oracle::{TableState, Verdict};
 pub use producer::{Load, Producing, Shape, Transactions};
-pub use proxy::{CatalogProxy, Fault, Link, TcpProxy};
+pub use proxy::{CatalogProxy, Fault, Link, TcpProxy, Weather, WebProxy};
 pub use topic::Topic;
+pub use trades::{Exchange, TradeLedger, TradeLoad};
 pub use wait::{wait_for, wait_until};

@@ -1,4 +1,4 @@
-//! The oracle: a bronze table against the ledger of what was sent.
+//! The oracle: tables against the ledger of what was sent. Here bronze; silver and the dead letters in [`trades`].
 //!
 //! Reads the table past K2's code: the catalog's own record of the metadata file, the metadata and manifests by
 //! iceberg's parsers, the Parquet files by the parquet crate. Checks the promises P1 to P3 of the fault list - nothing
@@ -7,9 +7,10 @@
 
 mod files;
 mod table;
+pub mod trades;
 
 pub use files::Store;
-pub use table::{BronzeTable, Catalog, LiveFile};
+pub use table::{Catalog, LiveFile, TableState};
 
 use crate::ledger::Ledger;
 use std::collections::BTreeMap;
@@ -103,8 +104,8 @@ impl fmt::Display for Verdict {
 }
 
 /// Compares a table with what its topic holds.
-pub async fn compare(table: &BronzeTable, ledger: &Ledger) -> Verdict {
-    let (rows, problems) = table.rows(&ledger.topic).await;
+pub async fn compare(table: &TableState, ledger: &Ledger) -> Verdict {
+    let (rows, problems) = table.bronze_rows(&ledger.topic).await;
     judge(rows, problems, &table.next_offsets(&ledger.topic), ledger)
 }
 

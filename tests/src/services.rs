@@ -46,6 +46,30 @@ pub struct RestCatalog {
     pub warehouse: String,
 }
 
+/// A schema registry with Confluent's API.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// The root of its API.
+    pub url: String,
+}
+
+impl Registry {
+    /// Registers an Avro schema under a subject; the id that records carry in their frame.
+    pub async fn register(&self, subject: &str, avsc: &str) -> i32 {
+        self.register_as(subject, serde_json::json!({ "schema": avsc })).await
+    }
+
+    /// The same with a body of the test's own: `schemaType`, `references` …
+    pub async fn register_as(&self, subject: &str, body: serde_json::Value) -> i32 {
+        let mut url = reqwest::Url::parse(&self.url).unwrap();
+        url.path_segments_mut().unwrap().pop_if_empty().extend(["subjects", subject, "versions"]);
+        let request = reqwest::Client::new().post(url).header("content-type", "application/vnd.schemaregistry.v1+json");
+        let answer = request.body(body.to_string()).send().await.unwrap().text().await.unwrap();
+        let id = serde_json::from_str::<serde_json::Value>(&answer).ok().and_then(|answer| answer["id"].as_i64());
+        i32::try_from(id.unwrap_or_else(|| panic!("{subject} was not registered: {answer}"))).unwrap()
+    }
+}
+
 /// The broker of this test run.
 pub fn kafka() -> &'static Kafka {
     static KAFKA: LazyLock<Kafka> = LazyLock::new(|| read_kafka(&vars("kafka", "K2_TEST_KAFKA")));
@@ -82,10 +106,25 @@ pub fn postgres() -> &'static str {
     &URL
 }
 
+/// The schema registry of this test run.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+        let vars = vars("registry", "K2_TEST_SCHEMA_REGISTRY_URL");
+        Registry { url: get(&vars, "K2_TEST_SCHEMA_REGISTRY_URL") }
+    });
+    &REGISTRY
+}
+
 /// A broker for one test alone, which may disturb it. Stops when dropped.
 pub fn own_kafka() -> (Kafka, Lent) {
     let lent = Lent::start("kafka", &[]);
     (read_kafka(&lent.vars), lent)
+}
+
+/// A registry for one test alone, which may disturb it. Stops when dropped.
+pub fn own_registry() -> (Registry, Lent) {
+    let lent = Lent::start("registry", &[]);
+    (Registry { url: get(&lent.vars, "K2_TEST_SCHEMA_REGISTRY_URL") }, lent)
 }
 
 fn read_kafka(vars: &Vars) -> Kafka {

@@ -1,5 +1,7 @@
 //! Topics of a test's own on the real broker.
 
+mod identity;
+
 use crate::wait::wait_for;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -54,6 +56,11 @@ impl Topic {
     /// A config that the topic was created with.
     pub fn config(&self, key: &str) -> Option<&str> {
         self.configs.get(key).map(String::as_str)
+    }
+
+    /// The cluster's id and the topic's, as Kafka prints them.
+    pub fn identity(&self) -> (String, String) {
+        identity::ask(self.brokers.split(',').next().unwrap(), &self.name)
     }
 
     /// Deletes the topic and waits until it is gone.

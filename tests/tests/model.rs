@@ -196,6 +196,9 @@ impl Search {
             identity: Arc::clone(&self.identity),
             table: self.form,
             moves: moves.collect(),
+            rules: None,
+            intent: None,
+            settled: Vec::new(),
         }
     }
 
@@ -205,8 +208,8 @@ impl Search {
         let seen = world.versions[version];
         let first = if self.protocol.fresh_merge { None } else { first.or(Some(seen)) };
         let positions = match decide(&self.head(&seen), &self.proposal(batch, &moves)) {
-            Ok(Decision::Commit(topics)) => {
-                let merged = positions_of(&topics);
+            Ok(Decision::Commit(after)) => {
+                let merged = positions_of(&after.topics);
                 first.map_or(merged, |stale| moved(stale, batch, &moves))
             }
             Ok(Decision::Committed) => {

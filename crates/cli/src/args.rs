@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Demo(crate::demo::DemoArgs),
     /// Try all that `run` needs
     Check(CheckArgs),
+    /// Show what would become of some records of a silver pipeline; writes nothing
+    Try(crate::try_records::TryArgs),
     /// Make and show the tables
     #[command(subcommand)]
     Tables(TablesCommand),
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     Offsets(crate::offsets::OffsetsArgs),
     /// Check the promises, from the tables alone or against Kafka
     Verify(crate::verify::VerifyArgs),
+    /// Look at what could not become a silver row
+    #[command(subcommand)]
+    Dlq(crate::dlq::DlqCommand),
     /// Fill a topic with generated trades
     #[command(hide = true)]
     BenchLoad(crate::generator::load::BenchLoadArgs),
@@ -174,7 +179,17 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told_with_code_2() {
-        for line in [&["k2", "rum"][..], &["k2", "run", "--no"], &["k2", "check", "--format", "xml"], &["k2"]] {
+        for line in [
+            &["k2", "rum"][..],
+            &["k2", "run", "--no"],
+            &["k2", "dlq"],
+            &["k2", "dlq", "show", "--latest", "0"],
+            &["k2", "try"],
+            &["k2", "try", "p", "--from-topic", "1", "--file", "f"],
+            &["k2", "try", "p", "--form", "hex"],
+            &["k2", "check", "--format", "xml"],
+            &["k2"],
+        ] {
             assert_eq!(Cli::read(line).unwrap_err().exit_code(), 2, "{line:?}");
         }
     }

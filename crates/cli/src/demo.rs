@@ -2,7 +2,8 @@
 //!
 //! In this process: a broker that speaks Kafka's protocol ([`broker`]), two feeds of generated trades with a ledger of what
 //! the broker acknowledged ([`feed`]). As a child: `k2 run` ([`engine`]), killed with SIGKILL in the middle of its work and
-//! started again. At the end the tables are held against the ledger ([`report`]): by `k2 verify`, and by counting rows.
+//! started again. One record in 2,000 is bad and has to end in the dead letters. At the end the tables are held against the
+//! ledger ([`report`]): by `k2 verify`, and by counting rows.
 //!
 //! 1. Each demo works in a folder of its own that did not exist before; nothing is ever deleted, here or elsewhere.
 //! 2. No child outlives the demo: it is stopped on every way out, and dies with this process where the kernel can do that.
@@ -24,6 +25,7 @@ use feed::Feed;
 use folder::Folder;
 use k2_model::{Error, Result};
 use progress::{Observed, Tables};
+use report::Sent;
 use screen::{Screen, grouped};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ struct Part {
     topic: &'static str,
     table: &'static str,
     group: &'static str,
+    silver_table: &'static str,
+    silver_group: &'static str,
     partitions: u16,
     records_per_second: u32,
 }
@@ -60,6 +64,8 @@ const PARTS: [Part; 2] = [
         topic: "market.crypto.trades.binance.raw",
         table: "bronze_binance_trades",
         group: "k2-bronze-binance-ingestion",
+        silver_table: "silver_binance_trades",
+        silver_group: "k2-silver-binance-transformation",
         partitions: 40,
         records_per_second: 25_000,
     },
@@ -68,10 +74,15 @@ const PARTS: [Part; 2] = [
         topic: "market.crypto.trades.kraken.raw",
         table: "bronze_kraken_trades",
         group: "k2-bronze-kraken-ingestion",
+        silver_table: "silver_kraken_trades",
+        silver_group: "k2-silver-kraken-transformation",
         partitions: 20,
         records_per_second: 1_000,
     },
 ];
+
+/// Where rejects of all exchanges go.
+const DLQ: &str = "silver_dlq_trades";
 
 /// How often the tables are looked at and the display is refreshed.
 const TICK: Duration = Duration::from_millis(250);
@@ -174,9 +185,14 @@ impl Demo<'_> {
         self.event(&format!("k2 run has caught up, {:.1} s later", committed_in.as_secs_f64()));
         self.engine.stop().await?;
         self.event("k2 run stopped with SIGTERM, exit code 0");
-        let ledgers: Vec<_> = PARTS.iter().copied().zip(self.feeds.iter().map(|f| Arc::clone(f.ledger()))).collect();
+        let sent = |(part, feed): (&Part, &Feed)| Sent {
+            part: *part,
+            ledger: Arc::clone(feed.ledger()),
+            spoiled: feed.spoiled(),
+        };
+        let sent: Vec<_> = PARTS.iter().zip(&self.feeds).map(sent).collect();
         let locations = self.tables.metadata_locations().await?;
-        report::print(&mut self.screen, &self.folder, self.engine, &ledgers, &locations).await
+        report::print(&mut self.screen, &self.folder, self.engine, &sent, &locations).await
     }
 
     /// Kills the engine while it holds records that are in no table yet, and starts it again a moment later.
@@ -247,10 +263,11 @@ impl Demo<'_> {
         self.engine.check()?;
         let mut seen = Vec::with_capacity(PARTS.len());
         for (feed, part) in self.feeds.iter().zip(&PARTS) {
-            let table = self.tables.look(part).await;
-            feed.committed(&table);
+            let bronze = self.tables.look(part.table, part.group).await;
+            let silver = self.tables.look(part.silver_table, part.silver_group).await;
+            feed.committed(&bronze, &silver);
             feed.check()?;
-            seen.push(Observed::new(part, feed.ledger(), &table, feed.is_held_back()));
+            seen.push(Observed::new(part, feed.ledger(), &bronze, &silver, feed.is_held_back()));
         }
         Ok(seen)
     }

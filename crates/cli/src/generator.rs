@@ -1,19 +1,23 @@
 //! Realistic trades, as the two exchanges' feed handlers write them to Kafka. Feeds `k2 demo`, `k2 bench-load` and tests.
 //!
 //! Owns the shape of a generated record: Confluent frame (0x00, schema id as 4 big-endian bytes) and an Avro body with the
-//! fields, order and types of `config/schemas/*_raw_trade.avsc` (a test decodes it with apache-avro). Prices walk at
+//! fields, order and types of `config/schemas/{1,2}-*_raw_trade.avsc` (a test decodes it with apache-avro). If asked to, one
+//! record in so many is bad, in one of the ways of [`Flaw`]. Prices walk at
 //! random in the market's own tick size, quantities are many small ones and a few large ones, trade ids rise per symbol.
 //!
 //! 1. The same seed, the same calls of [`TradeGenerator::set_clock`]: the same bytes, on every machine.
 //! 2. Nothing is allocated per record: the caller's buffer is used again, keys are static text.
 
 mod encode;
+mod flaw;
 pub(crate) mod load;
 mod market;
 pub(crate) mod producer;
 
 use encode::Body;
+pub(crate) use flaw::Flaw;
 use market::{Listing, Market};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The exchanges whose trades can be generated.
@@ -53,6 +57,12 @@ impl Exchange {
 /// Symbols are drawn by eight random bits and more: the table holds each market in proportion to its trades.
 const DRAWS: usize = 1024;
 
+/// An id that the schema folder does not have.
+const UNKNOWN_SCHEMA: u32 = 999;
+
+/// How far ahead a trade of the future is, in microseconds.
+const FAR_AHEAD: i64 = 3_600_000_000;
+
 /// Where the clock of a generator starts that nobody sets: 2023-11-14T22:13:20Z, in microseconds.
 const CLOCK_START: i64 = 1_700_000_000_000_000;
 
@@ -64,6 +74,24 @@ pub(crate) struct TradeGenerator {
     markets: Vec<Market>,
     draws: Vec<u16>,
     now_micros: i64,
+    /// One record in so many is bad; none: all are good.
+    bad_one_in: Option<NonZeroU64>,
+}
+
+/// A generated record, besides its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Generated {
+    /// Its key.
+    pub(crate) key: &'static str,
+    /// What is wrong with it.
+    pub(crate) flaw: Option<Flaw>,
+}
+
+impl Generated {
+    /// The value to send: none at all for a tombstone.
+    pub(crate) fn value(self, bytes: &[u8]) -> Option<&[u8]> {
+        (self.flaw != Some(Flaw::Tombstone)).then_some(bytes)
+    }
 }
 
 impl TradeGenerator {
@@ -98,7 +126,7 @@ impl TradeGenerator {
         // each shard draws from a stream of its own
         let mut random = SplitMix64(seed ^ (shard as u64).wrapping_mul(0xD1B5_4A32_D192_ED03));
         let markets = listed.into_iter().map(|l| Market::open(l, &mut random)).collect();
-        Self { exchange, random, markets, draws, now_micros: CLOCK_START }
+        Self { exchange, random, markets, draws, now_micros: CLOCK_START, bad_one_in: None }
     }
 
     /// Sets the time that the next trades are made at; from there on it advances by itself, 100 µs a trade on average.
@@ -106,51 +134,85 @@ impl TradeGenerator {
         self.now_micros = micros;
     }
 
-    /// Appends the next record's value to `value` and returns its key.
-    pub(crate) fn next(&mut self, value: &mut Vec<u8>) -> &'static str {
+    /// From here on one record in so many is bad, at random; 0: none.
+    pub(crate) fn spoil(&mut self, one_in: u64) {
+        self.bad_one_in = NonZeroU64::new(one_in);
+    }
+
+    /// Appends the next record's value to `value`.
+    pub(crate) fn next(&mut self, value: &mut Vec<u8>) -> Generated {
         let dice = Dice(self.random.next());
         self.now_micros += i64::from(dice.byte(0)) * 100 / 128;
         let market = &mut self.markets[usize::from(self.draws[dice.below_1024()])];
         market.trade(&dice, self.random.next());
+        let key = market.symbol;
+        let flaw = self.bad_one_in.and_then(|one_in| flaw(self.random.next(), one_in));
 
         let mut body = Body::new();
-        body.frame(self.exchange.schema_id());
+        body.frame(if flaw == Some(Flaw::UnknownSchema) { UNKNOWN_SCHEMA } else { self.exchange.schema_id() });
         match self.exchange {
-            Exchange::Binance => binance_body(&mut body, market, &dice, self.now_micros),
-            Exchange::Kraken => kraken_body(&mut body, market, &dice, self.now_micros),
+            Exchange::Binance => binance_body(&mut body, market, &dice, self.now_micros, flaw),
+            Exchange::Kraken => kraken_body(&mut body, market, &dice, self.now_micros, flaw),
         }
-        value.extend_from_slice(body.as_bytes());
-        market.symbol
+        match flaw {
+            Some(Flaw::NotFramed) => value.extend_from_slice(format!("{{\"symbol\":\"{key}\"}}").as_bytes()),
+            Some(Flaw::CutOff) => value.extend_from_slice(&body.as_bytes()[..body.as_bytes().len() / 2]),
+            _ => value.extend_from_slice(body.as_bytes()),
+        }
+        Generated { key, flaw }
     }
 }
 
-fn binance_body(body: &mut Body, market: &mut Market, dice: &Dice, now_micros: i64) {
+/// Whether a record is bad, and how.
+fn flaw(drawn: u64, one_in: NonZeroU64) -> Option<Flaw> {
+    let kinds = Flaw::ALL.len() as u64;
+    let kind = usize::try_from(drawn / one_in % kinds).unwrap_or_default();
+    (drawn % one_in == 0).then(|| Flaw::ALL[kind])
+}
+
+fn price(body: &mut Body, market: &Market, decimals: u8, flaw: Option<Flaw>) {
+    match flaw {
+        Some(Flaw::PriceText) => body.text(b"67,123.45"),
+        Some(Flaw::PriceZero) => body.text(b"0.00000000"),
+        _ => body.decimal(market.price(), decimals),
+    }
+}
+
+fn quantity(body: &mut Body, market: &Market, flaw: Option<Flaw>) {
+    match flaw {
+        Some(Flaw::QuantityTooFine) => body.text(b"0.123456789"),
+        _ => body.decimal(market.quantity(), 8),
+    }
+}
+
+fn binance_body(body: &mut Body, market: &mut Market, dice: &Dice, now_micros: i64, flaw: Option<Flaw>) {
     // the exchange's clock, a network's way back in time
     let event_ms = now_micros / 1000 - 2 - i64::from(dice.byte(3) & 15);
     let trade_ms = (event_ms - i64::from(dice.byte(3) >> 6)).max(market.last_ms);
     market.last_ms = trade_ms;
     body.text(b"trade");
     body.long(event_ms.max(trade_ms));
-    body.text(market.symbol.as_bytes());
+    body.text(if flaw == Some(Flaw::NoSymbol) { b"" } else { market.symbol.as_bytes() });
     body.long(market.trade_id);
-    body.decimal(market.price(), 8);
-    body.decimal(market.quantity(), 8);
-    body.long(trade_ms);
+    price(body, market, 8, flaw);
+    quantity(body, market, flaw);
+    body.long(if flaw == Some(Flaw::Future) { trade_ms + FAR_AHEAD / 1000 } else { trade_ms });
     body.boolean(market.aggressor_sells);
     // the field is Binance's «ignore»: old feed handlers left it out
     body.optional_boolean(if dice.byte(4) < 2 { None } else { Some(true) });
     body.long(now_micros);
 }
 
-fn kraken_body(body: &mut Body, market: &Market, dice: &Dice, now_micros: i64) {
+fn kraken_body(body: &mut Body, market: &Market, dice: &Dice, now_micros: i64, flaw: Option<Flaw>) {
     body.long(market.channel_id);
-    body.decimal(market.price(), market.shown_decimals);
-    body.decimal(market.quantity(), 8);
-    body.seconds(now_micros - 2_000 - i64::from(dice.byte(3)) * 60);
+    price(body, market, market.shown_decimals, flaw);
+    quantity(body, market, flaw);
+    let ahead = if flaw == Some(Flaw::Future) { FAR_AHEAD } else { 0 };
+    body.seconds(now_micros - 2_000 - i64::from(dice.byte(3)) * 60 + ahead);
     body.text(if market.aggressor_sells { b"s" } else { b"b" });
     body.text(if dice.byte(4) < 160 { b"l" } else { b"m" });
     body.text(b"");
-    body.text(market.symbol.as_bytes());
+    body.text(if flaw == Some(Flaw::NoSymbol) { b"XBT/" } else { market.symbol.as_bytes() });
     body.long(now_micros);
 }
 

@@ -5,17 +5,17 @@ use k2_model::{Error, Result};
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
 
-/// Rows under named columns. Nulls are empty in a table and in CSV.
+/// Rows under named columns. Nulls are empty in a table and in CSV, an empty text is `""` in CSV.
 #[derive(Debug)]
 pub(crate) struct Grid {
-    columns: Vec<&'static str>,
+    columns: Vec<String>,
     rows: Vec<Vec<Value>>,
 }
 
 impl Grid {
     /// No rows yet.
-    pub(crate) fn new(columns: &[&'static str]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+    pub(crate) fn new(columns: &[&str]) -> Self {
+        Self { columns: columns.iter().map(|c| (*c).to_owned()).collect(), rows: Vec::new() }
     }
 
     /// One more row, a value for each column.
@@ -35,7 +35,8 @@ impl Grid {
     }
 
     fn table(&self) -> String {
-        let cells: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(plain).collect()).collect();
+        let cells: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(|v| shown(&plain(v))).collect()).collect();
         let width = |at: usize| {
             let longest = cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
             longest.max(self.columns[at].chars().count())
@@ -52,7 +53,7 @@ impl Grid {
             }
             text.trim_end().to_owned() + "\n"
         };
-        let mut text = line(self.columns.clone());
+        let mut text = line(self.columns.iter().map(String::as_str).collect());
         text += &line(widths.iter().map(|w| "-".repeat(*w)).collect::<Vec<_>>().iter().map(String::as_str).collect());
         for row in &cells {
             text += &line(row.iter().map(String::as_str).collect());
@@ -61,24 +62,41 @@ impl Grid {
     }
 
     fn json(&self) -> String {
-        // by hand: the fields in the order of the columns
-        let object = |row: &Vec<Value>| {
-            let fields =
-                self.columns.iter().zip(row).map(|(column, value)| format!("{}:{value}", Value::from(*column)));
-            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
-        };
-        let rows: Vec<String> = self.rows.iter().map(object).collect();
-        if rows.is_empty() { "[]\n".into() } else { format!("[\n  {}\n]\n", rows.join(",\n  ")) }
+        objects(self.rows.iter().map(|row| self.columns.iter().map(String::as_str).zip(row.iter().cloned()).collect()))
     }
 
     fn csv(&self) -> String {
-        let line = |cells: Vec<String>| cells.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(",") + "\n";
-        let mut text = line(self.columns.iter().map(|c| (*c).to_owned()).collect());
+        let line = |cells: Vec<String>| cells.join(",") + "\n";
+        let mut text = line(self.columns.iter().map(|c| quoted(c)).collect());
         for row in &self.rows {
-            text += &line(row.iter().map(plain).collect());
+            text += &line(row.iter().map(cell).collect());
         }
         text
     }
+}
+
+/// An array with an object a line, its fields in their order.
+pub(crate) fn objects<'a>(all: impl Iterator<Item = Vec<(&'a str, Value)>>) -> String {
+    // by hand: serde_json would sort the fields
+    let object = |fields: Vec<(&str, Value)>| {
+        let fields: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{}:{value}", Value::from(*name))).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    let all: Vec<String> = all.map(object).collect();
+    if all.is_empty() { "[]\n".into() } else { format!("[\n  {}\n]\n", all.join(",\n  ")) }
+}
+
+/// A text for a person: control characters are escaped, for what comes from an exchange must not drive a terminal.
+pub(crate) fn shown(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    if text.chars().any(char::is_control) { text.chars().map(escaped).collect() } else { text.to_owned() }
+}
+
+/// A time in µs as RFC 3339.
+pub(crate) fn utc(micros: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(micros)
+        .map_or_else(|| format!("{micros} µs"), |t| t.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
 }
 
 fn plain(value: &Value) -> String {
@@ -88,6 +106,11 @@ fn plain(value: &Value) -> String {
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join("; "),
         other => other.to_string(),
     }
+}
+
+/// A null is empty and an empty text is `""`, as in `k2 sql`.
+fn cell(value: &Value) -> String {
+    if value.as_str() == Some("") { "\"\"".to_owned() } else { quoted(&plain(value)) }
 }
 
 fn quoted(cell: &str) -> String {
@@ -130,6 +153,20 @@ long,er        x is \"y\"; z
     }
 
     #[test]
+    fn what_an_exchange_sends_does_not_drive_the_terminal() {
+        let mut grid = Grid::new(&["a"]);
+        grid.push(vec![json!("x\u{1b}[2J\ny")]);
+        assert_eq!(grid.table(), "a\n-------------\nx\\u{1b}[2J\\ny\n");
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(utc(1_767_225_600_000_000), "2026-01-01T00:00:00Z");
+        assert_eq!(utc(1), "1970-01-01T00:00:00.000001Z");
+        assert_eq!(utc(i64::MAX), "9223372036854775807 µs");
+    }
+
+    #[test]
     fn for_a_script() {
         let back: Value = serde_json::from_str(&grid().json()).unwrap();
         assert_eq!(back[1], json!({"table": "long,er", "rows": null, "problems": ["x is \"y\"", "z"]}));
@@ -138,6 +175,9 @@ long,er        x is \"y\"; z
 
     #[test]
     fn for_a_spreadsheet() {
+        let mut empty = Grid::new(&["a", "b"]);
+        empty.push(vec![json!(""), Value::Null]);
+        assert_eq!(empty.csv(), "a,b\n\"\",\n");
         assert_eq!(grid().csv(), "table,rows,problems\na,12,\n\"long,er\",,\"x is \"\"y\"\"; z\"\n");
     }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod demo;
+mod dlq;
 mod exit;
 mod generator;
 mod grid;
@@ -12,6 +13,7 @@ mod offsets;
 mod run;
 mod sql;
 mod tables;
+mod try_records;
 mod verify;
 
 use args::{Cli, Command, LogFormat};
@@ -51,6 +53,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         }
         Command::Demo(args) => demo::run(args).await,
         Command::Check(args) => check::run(&settings.load()?, &args).await,
+        Command::Try(args) => try_records::run(&settings.load()?, &args).await,
+        Command::Dlq(command) => dlq::run(&settings.load()?, &command).await,
         Command::BenchLoad(args) => generator::load::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Tables(command) => tables::run(&settings.load()?, &command).await,
         Command::Sql(args) => sql::run(&settings.load()?, &args).await,

@@ -51,27 +51,38 @@ fn told(failure: Failure) -> Error {
     error.at(format!("task {task}; committed records are safe, everything else is read again at the next start"))
 }
 
-/// In builds with failpoints (tests only), `K2_KILL_AT=name:n` kills this process, as kill -9 does, when the named point
-/// is passed for the n-th time.
+/// In builds with failpoints (tests only): when the named point is passed for the n-th time, `K2_KILL_AT=name:n` kills this
+/// process as kill -9 does, and `K2_PANIC_AT=name:n` makes the task panic that passes it.
 #[allow(clippy::disallowed_methods, reason = "a test hook, not configuration")]
 fn arm_failpoints() {
     if !fail::has_failpoints() {
         return;
     }
-    let Ok(wanted) = std::env::var("K2_KILL_AT") else { return };
-    let (name, count) = wanted.split_once(':').unwrap_or((&wanted, "1"));
-    let left = std::sync::atomic::AtomicI64::new(count.parse().unwrap_or(1));
-    let kill = move || {
-        if left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1 {
-            // as sudden as it gets: no destructor, no flush
-            #[allow(unsafe_code, reason = "kill(2) on ourselves")]
-            // SAFETY: plain system calls without memory arguments.
-            unsafe {
-                libc::kill(libc::getpid(), libc::SIGKILL);
+    for (variable, act) in [("K2_KILL_AT", kill as fn()), ("K2_PANIC_AT", panic)] {
+        let Ok(wanted) = std::env::var(variable) else { continue };
+        let (name, count) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+        let left = std::sync::atomic::AtomicI64::new(count.parse().unwrap_or(1));
+        let passed = move || {
+            if left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+                act();
             }
+        };
+        if let Err(error) = fail::cfg_callback(name, passed) {
+            tracing::error!(%error, name, "cannot arm the failpoint");
         }
-    };
-    if let Err(error) = fail::cfg_callback(name, kill) {
-        tracing::error!(%error, name, "cannot arm the failpoint");
     }
+}
+
+/// As sudden as it gets: no destructor, no flush.
+fn kill() {
+    #[allow(unsafe_code, reason = "kill(2) on ourselves")]
+    // SAFETY: plain system calls without memory arguments.
+    unsafe {
+        libc::kill(libc::getpid(), libc::SIGKILL);
+    }
+}
+
+#[allow(clippy::panic, reason = "that is what it is for")]
+fn panic() {
+    panic!("asked to by K2_PANIC_AT");
 }

@@ -6,8 +6,8 @@ use crate::grid::Grid;
 use iceberg::spec::TableMetadata;
 use k2_engine::config::Config;
 use k2_engine::connect;
+use k2_engine::tables::{self, PipelineTable, Role};
 use k2_lake::catalog::Catalog;
-use k2_lake::contract;
 use k2_model::{Error, Result};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -27,31 +27,36 @@ pub(crate) async fn run(config: &Config, command: &TablesCommand) -> Result<Exit
     }
 }
 
-/// The tables of all pipelines, or those of them that were named.
-fn wanted(config: &Config, named: &[String]) -> Result<Vec<String>> {
-    let mut known: Vec<String> = config.pipelines.iter().filter(|p| p.enabled).map(|p| p.table.clone()).collect();
-    known.sort();
-    known.dedup();
+/// The tables of all pipelines that run, or those of any pipeline that were named.
+fn wanted<'a>(config: &'a Config, named: &[String]) -> Result<Vec<PipelineTable<'a>>> {
+    let running = tables::of(config.enabled());
     if named.is_empty() {
-        return Ok(known);
+        return Ok(running);
     }
-    if let Some(unknown) = named.iter().find(|name| !config.pipelines.iter().any(|p| p.table == **name)) {
-        return Err(
-            Error::config(format!("no pipeline has a table {unknown}")).fix(format!("there are: {}", known.join(", ")))
-        );
-    }
-    Ok(named.to_vec())
+    let known = tables::of(&config.pipelines);
+    let find = |name: &String| {
+        known.iter().find(|table| table.name == *name).cloned().ok_or_else(|| {
+            let there: Vec<&str> = running.iter().map(|table| table.name).collect();
+            Error::config(format!("no pipeline has a table {name}")).fix(format!("there are: {}", there.join(", ")))
+        })
+    };
+    named.iter().map(find).collect()
 }
 
 /// Makes what is missing. A table that cannot be made or departs from its contract does not keep others from being made.
-async fn create(config: &Config, catalog: &dyn Catalog, tables: &[String], args: &TablesArgs) -> Result<ExitCode> {
+async fn create(
+    config: &Config,
+    catalog: &dyn Catalog,
+    tables: &[PipelineTable<'_>],
+    args: &TablesArgs,
+) -> Result<ExitCode> {
     let mut grid = Grid::new(&["table", "result"]);
     let mut failed: Option<Error> = None;
     for table in tables {
-        let ident = connect::ident(config, table)?;
+        let ident = connect::ident(config, table.name)?;
         let made = async {
             let there = catalog.load(&ident).await?.is_some();
-            contract::bronze().open(catalog, &ident, true).await?;
+            table.role.contract().open(catalog, &ident, true).await?;
             Ok(if there { "was there" } else { "created" })
         };
         match made.await {
@@ -70,14 +75,19 @@ async fn create(config: &Config, catalog: &dyn Catalog, tables: &[String], args:
 }
 
 /// Shows what is there.
-async fn show(config: &Config, catalog: &dyn Catalog, tables: &[String], args: &TablesArgs) -> Result<ExitCode> {
+async fn show(
+    config: &Config,
+    catalog: &dyn Catalog,
+    tables: &[PipelineTable<'_>],
+    args: &TablesArgs,
+) -> Result<ExitCode> {
     let columns = ["table", "rows", "files", "bytes", "snapshots", "partitioned_by", "location", "problems"];
     let mut grid = Grid::new(&columns);
     for table in tables {
-        let ident = connect::ident(config, table)?;
+        let ident = connect::ident(config, table.name)?;
         let mut row = vec![json!(ident.to_string())];
         match catalog.load(&ident).await? {
-            Some(table) => row.extend(facts(table.metadata())),
+            Some(loaded) => row.extend(facts(loaded.metadata(), table.role)),
             None => {
                 row.extend(std::iter::repeat_n(Value::Null, columns.len() - 2));
                 row.push(json!(["does not exist; make it with `k2 tables create`"]));
@@ -90,7 +100,7 @@ async fn show(config: &Config, catalog: &dyn Catalog, tables: &[String], args: &
 }
 
 /// What a table's metadata say: rows, files, bytes, snapshots, partitioning, location, problems.
-fn facts(table: &TableMetadata) -> Vec<Value> {
+fn facts(table: &TableMetadata, role: Role) -> Vec<Value> {
     // a table without a snapshot has none of anything; a writer that keeps no totals leaves them unknown
     let total = |name: &str| match table.current_snapshot() {
         None => json!(0),
@@ -106,7 +116,7 @@ fn facts(table: &TableMetadata) -> Vec<Value> {
         json!(table.snapshots().len()),
         json!(partitioning(table)),
         json!(table.location()),
-        json!(contract::bronze().departures(table)),
+        json!(role.contract().departures(table)),
     ]
 }
 

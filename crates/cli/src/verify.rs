@@ -4,7 +4,7 @@ use crate::args::Format;
 use crate::exit;
 use crate::grid::{self, Grid};
 use k2_engine::config::Config;
-use k2_engine::verify::{self, Check, Options, Phase, Progress, Report, TableReport, Watch, grouped};
+use k2_engine::verify::{self, BalanceReport, Check, Options, Phase, Progress, Report, TableReport, Watch, grouped};
 use k2_model::{Error, Result};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -41,7 +41,8 @@ pub(crate) async fn run(config: &Config, args: &VerifyArgs) -> Result<ExitCode> 
     match args.format {
         Format::Table => grid::print(&text(&report))?,
         Format::Json => {
-            let json = serde_json::to_string_pretty(&json!({ "ok": report.ok(), "tables": report.tables }));
+            let json = json!({ "ok": report.ok(), "tables": report.tables, "balances": report.balances });
+            let json = serde_json::to_string_pretty(&json);
             let json = json.map_err(|e| Error::unknown("cannot write the report as JSON").caused_by(e))?;
             grid::print(&(json + "\n"))?;
         }
@@ -50,25 +51,71 @@ pub(crate) async fn run(config: &Config, args: &VerifyArgs) -> Result<ExitCode> 
     Ok(if report.ok() { ExitCode::SUCCESS } else { ExitCode::from(exit::FOUND) })
 }
 
-/// For people: a line a table, a line a promise, and what is wrong below it.
+/// For people: a line a table and a line a balance, a line a promise, and what is wrong below it.
 fn text(report: &Report) -> String {
     let mut text = String::new();
     for table in &report.tables {
         text += &heading(table);
-        for check in &table.checks {
-            text += &promise(check);
-        }
-        for note in &table.notes {
-            text += &format!("  note  {note}\n");
-        }
+        text += &body(&table.checks, &table.notes);
     }
-    let broken = report.tables.iter().flat_map(|t| &t.checks).filter(|c| !c.ok).count();
+    for balance in &report.balances {
+        text += &equation(balance);
+        text += &body(&balance.checks, &balance.notes);
+    }
+    let broken = all_checks(report).filter(|(_, c)| !c.ok).count();
     text += &match broken {
         0 => "all promises hold\n".to_owned(),
         1 => "1 promise does not hold\n".to_owned(),
         n => format!("{n} promises do not hold\n"),
     };
     text
+}
+
+fn body(checks: &[Check], notes: &[String]) -> String {
+    let notes = notes.iter().map(|note| format!("  note  {note}\n"));
+    checks.iter().map(promise).chain(notes).collect()
+}
+
+/// Every check with the name of the table or pipeline that it is about.
+fn all_checks(report: &Report) -> impl Iterator<Item = (&str, &Check)> {
+    let tables = report.tables.iter().flat_map(|t| t.checks.iter().map(|c| (t.table.as_str(), c)));
+    let balances = report.balances.iter().flat_map(|b| b.checks.iter().map(|c| (b.pipeline.as_str(), c)));
+    tables.chain(balances)
+}
+
+/// `silver-binance: 1,000 bronze = 999 silver + 1 dlq (0.1000 % rejected), partitions 0..39, offsets 0..1,000`
+fn equation(balance: &BalanceReport) -> String {
+    let (bronze, silver, dlq) = balance.totals();
+    let (Some(first), Some(last)) = (balance.partitions.first(), balance.partitions.last()) else {
+        return format!("{}: {} and {}\n", balance.pipeline, balance.silver, balance.dlq);
+    };
+    let sign = if bronze == silver + dlq { "=" } else { "≠" };
+    let rate = balance.rate.map_or_else(String::new, |rate| format!(" ({:.4} % rejected)", rate * 100.0));
+    let partitions = match first.partition == last.partition {
+        true => format!("partition {} {}..{}", first.partition, grouped_offset(first.from), grouped_offset(first.to)),
+        false => {
+            let from = balance.partitions.iter().map(|p| p.from).min().unwrap_or(0);
+            let to = balance.partitions.iter().map(|p| p.to).max().unwrap_or(0);
+            format!(
+                "partitions {} to {}, offsets {}..{}",
+                first.partition,
+                last.partition,
+                grouped_offset(from),
+                grouped_offset(to)
+            )
+        }
+    };
+    format!(
+        "{}: {} bronze {sign} {} silver + {} dlq{rate}, {partitions}\n",
+        balance.pipeline,
+        grouped(bronze),
+        grouped(silver),
+        grouped(dlq)
+    )
+}
+
+fn grouped_offset(offset: i64) -> String {
+    u64::try_from(offset).map_or_else(|_| offset.to_string(), grouped)
 }
 
 fn heading(table: &TableReport) -> String {
@@ -102,18 +149,16 @@ fn promise(check: &Check) -> String {
 
 fn checks(report: &Report) -> Grid {
     let mut grid = Grid::new(&["table", "promise", "ok", "found", "summary", "first"]);
-    for table in &report.tables {
-        for check in &table.checks {
-            let first: Vec<String> = check.first.iter().map(ToString::to_string).collect();
-            grid.push(vec![
-                json!(table.table),
-                json!(check.promise),
-                json!(check.ok),
-                json!(check.found),
-                json!(check.summary),
-                json!(first),
-            ]);
-        }
+    for (name, check) in all_checks(report) {
+        let first: Vec<String> = check.first.iter().map(ToString::to_string).collect();
+        grid.push(vec![
+            json!(name),
+            json!(check.promise),
+            json!(check.ok),
+            json!(check.found),
+            json!(check.summary),
+            json!(first),
+        ]);
     }
     grid
 }

@@ -26,7 +26,7 @@ fn it_proves_its_point_twice_in_a_row() {
         let said = text(&output);
         assert_eq!(output.status.code(), Some(0), "{said}");
         for expected in
-            ["kill -9 of pid", "k2 run started again", "all promises hold", "Nothing lost, nothing doubled."]
+            ["kill -9 of pid", "k2 run started again", "all promises hold", "Nothing lost, nothing doubled, nothing in the wrong place."]
         {
             assert!(said.contains(expected), "{expected:?} is missing in\n{said}");
         }

@@ -1,21 +1,20 @@
 //! `k2 check`: tries everything that `run` will need, and says what is wrong and how to put it right.
 //!
-//! Owns no rule of its own: it asks the same rooms that `run` will ask. It writes nothing but one small object in the
+//! Owns no rule of its own: it asks the same rooms that `run` will ask. Of silver pipelines it also tries where schemas
+//! come from and compiles what they make of a record. It writes nothing but one small object in the
 //! warehouse, which it deletes again - a crash between the two leaves that object, `.k2-check-…`, behind - and, as any
 //! command, an empty SQLite catalog where there is none. What cannot be tried because something before it failed is
 //! said to be skipped, never to be fine.
 
+mod lake;
 mod memory;
+mod transform;
 
-use crate::config::{CatalogKind, Config, Pipeline};
+use crate::config::{Config, Pipeline};
 use crate::connect;
-use k2_lake::catalog::Catalog;
-use k2_lake::contract;
-use k2_lake::store::{Stores, Warehouse};
 use k2_model::retry::Backoff;
 use k2_model::{Class, Error, Result};
 use k2_source::{Admin, TopicRights};
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How long the brokers or the registry may take for one answer: a person is waiting.
@@ -55,15 +54,19 @@ impl Finding {
     }
 }
 
+/// Who is told.
+type Tell<'a> = &'a mut (dyn FnMut(Finding) + Send);
+
 /// Tries all, in the order in which `run` needs it; each finding is told as soon as it is there.
-pub async fn check(config: &Config, pipelines: &[&Pipeline], tell: &mut (dyn FnMut(Finding) + Send)) {
+pub async fn check(config: &Config, pipelines: &[&Pipeline], tell: Tell<'_>) {
     memory(config, tell);
     kafka(config, pipelines, tell).await;
-    registry(config, tell).await;
-    lake(config, pipelines, tell).await;
+    transform::schemas(config, pipelines, tell).await;
+    transform::plans(config, pipelines, tell);
+    lake::lake(config, pipelines, tell).await;
 }
 
-fn memory(config: &Config, tell: &mut (dyn FnMut(Finding) + Send)) {
+fn memory(config: &Config, tell: Tell<'_>) {
     let limit = memory::limit();
     let (what, result) = memory::judge(config.memory.budget, limit);
     tell(Finding::new(what, result.map_err(|e| e.at(config.origin("memory.budget")))));
@@ -72,7 +75,7 @@ fn memory(config: &Config, tell: &mut (dyn FnMut(Finding) + Send)) {
 /// What the brokers said of a pipeline: its topic, its group.
 type OfKafka = (Result<TopicRights>, Result<()>);
 
-async fn kafka(config: &Config, pipelines: &[&Pipeline], tell: &mut (dyn FnMut(Finding) + Send)) {
+async fn kafka(config: &Config, pipelines: &[&Pipeline], tell: Tell<'_>) {
     let settings = connect::kafka(config);
     let asked: Vec<(String, String)> = pipelines.iter().map(|p| (p.topic.clone(), p.group.clone())).collect();
     let answers = blocking(move || -> Result<(String, Vec<OfKafka>)> {
@@ -132,120 +135,6 @@ fn of_topic(config: &Config, pipeline: &Pipeline, answer: Result<TopicRights>) -
         Ok(TopicRights { partitions, .. }) => Finding::new(format!("{what}: {partitions} partitions"), Ok(())),
         Err(error) => Finding::new(what, Err(error.at(at))),
     }
-}
-
-async fn registry(config: &Config, tell: &mut (dyn FnMut(Finding) + Send)) {
-    let Some(url) = &config.registry.url else { return };
-    let asked = async {
-        let failed = |e: reqwest::Error| {
-            // the URL in the error may hold a password
-            Error::retry("the schema registry does not answer")
-                .caused_by(e.without_url())
-                .fix("check registry.url and that it can be reached from here")
-        };
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(failed)?;
-        let address = format!("{}/subjects", url.expose().trim_end_matches('/'));
-        let status = client.get(address).send().await.map_err(failed)?.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let error = Error::config(format!("the schema registry answers {status}"));
-        Err(match status.as_u16() {
-            401 | 403 => error.fix("write user and password into registry.url: http://USER:PASSWORD@HOST"),
-            _ => error.fix("registry.url must be the root of a Confluent-compatible API, e.g. …/apis/ccompat/v7"),
-        })
-    };
-    let result = asked.await.map_err(|e| e.at(config.origin("registry.url")));
-    tell(Finding::new(format!("schema registry {url}"), result));
-}
-
-async fn lake(config: &Config, pipelines: &[&Pipeline], tell: &mut (dyn FnMut(Finding) + Send)) {
-    let stores = connect::stores(config);
-    // a SQL catalog needs nothing of the warehouse to be opened, and the other way round
-    let warehouse = match config.catalog.kind {
-        CatalogKind::Sql => Some(Warehouse::parse(&config.catalog.warehouse).map(|w| w.location().to_owned())),
-        CatalogKind::Rest => None,
-    };
-    let mut tables = BTreeSet::new();
-    match connect::catalog(config, &stores).await {
-        Err(error) => {
-            tell(Finding::new("catalog", Err(error)));
-            for pipeline in pipelines {
-                tell(Finding::skipped(
-                    format!("table {} of {}", pipeline.table, pipeline.name),
-                    "the catalog does not answer",
-                ));
-            }
-        }
-        Ok(catalog) => {
-            tell(Finding::new(format!("catalog: {}", catalog.describe()), Ok(())));
-            for pipeline in pipelines {
-                let (finding, location) = of_table(config, catalog.as_ref(), pipeline).await;
-                tell(finding);
-                if let Some((stores, location)) = location {
-                    // what lies in the SQL catalog's warehouse is tried with it
-                    let apart = warehouse.as_ref().is_none_or(|w| w.as_ref().is_ok_and(|w| !location.starts_with(w)));
-                    if apart && tables.insert(location.clone()) {
-                        tell(of_store(config, &stores, &location).await);
-                    }
-                }
-            }
-        }
-    }
-    match warehouse {
-        Some(Ok(location)) => tell(of_store(config, &stores, &location).await),
-        Some(Err(error)) => tell(Finding::new("warehouse", Err(error.at(config.origin("catalog.warehouse"))))),
-        None if tables.is_empty() => {
-            tell(Finding::skipped(
-                "warehouse",
-                "a REST catalog tells where it is once a table is there: `k2 tables create`",
-            ));
-        }
-        None => {}
-    }
-}
-
-/// A pipeline's table; and where it lies, with the stores to write there.
-async fn of_table(config: &Config, catalog: &dyn Catalog, pipeline: &Pipeline) -> (Finding, Option<(Stores, String)>) {
-    let what = format!("table {}.{} of {}", config.catalog.namespace, pipeline.table, pipeline.name);
-    let at = config.origin(&format!("pipelines.{}.table", pipeline.name));
-    let loaded = async {
-        let ident = connect::ident(config, &pipeline.table)?;
-        Ok((catalog.load(&ident).await?, ident))
-    };
-    match loaded.await {
-        Err(error) => (Finding::new(what, Err::<(), _>(Error::at(error, at))), None),
-        Ok((None, _)) if config.catalog.create_tables => {
-            (Finding::new(format!("{what}: not there yet, run makes it"), Ok(())), None)
-        }
-        Ok((None, _)) => {
-            let error = Error::config("the table does not exist").at(at);
-            (
-                Finding::new(
-                    what,
-                    Err(error.fix("make it with `k2 tables create`, or set catalog.create_tables = true")),
-                ),
-                None,
-            )
-        }
-        Ok((Some(table), ident)) => {
-            let departures = contract::bronze().departures(table.metadata());
-            let location = Some((catalog.stores(&ident), table.metadata().location().to_owned()));
-            if departures.is_empty() {
-                return (Finding::new(format!("{what}: by contract"), Ok(())), location);
-            }
-            let error =
-                Error::config(format!("the table does not follow its contract: {}", departures.join("; "))).at(at);
-            let error = error.fix("change the table, or name another table in the pipeline");
-            (Finding::new(what, Err(error)), location)
-        }
-    }
-}
-
-/// A put, a get and a delete.
-async fn of_store(config: &Config, stores: &Stores, location: &str) -> Finding {
-    let result = stores.probe(location).await.map_err(|e| e.at(config.origin("catalog.warehouse")));
-    Finding::new(format!("warehouse {location}: put, get and delete"), result)
 }
 
 /// Asks again while the answer is that it may work later: brokers that have just started are still looking for the

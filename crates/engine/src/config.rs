@@ -12,12 +12,13 @@ mod build;
 mod checks;
 mod convert;
 mod layers;
+mod pipelines;
 mod report;
 mod schema;
 mod value;
 
 pub use report::{ConfigError, ConfigErrors, Origin};
-pub use value::{Properties, Secret, Uri, shown_duration, shown_size};
+pub use value::{Properties, Secret, Uri, duration, shown_duration, shown_size};
 
 use k2_model::{Error, Result};
 use layers::{Entry, Merged};
@@ -100,12 +101,36 @@ pub struct Kafka {
 /// Where Avro schemas come from.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    /// A Confluent-compatible registry; none: the folder.
-    pub url: Option<Uri>,
+    /// Of one Confluent-compatible registry, each as good as the other; none: the folder.
+    pub urls: Vec<Uri>,
+    /// Who asks.
+    pub auth: RegistryAuth,
+    /// Certificates (PEM) to trust beside those of the system.
+    pub ca_file: Option<String>,
+    /// For a connection.
+    pub connect_timeout: Duration,
+    /// For one answer.
+    pub request_timeout: Duration,
     /// Schema files.
     pub folder: String,
     /// How long an id may be unknown.
     pub unknown_id_grace: Duration,
+}
+
+/// How the registry is told who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryAuth {
+    /// Not at all, or by a user in the address.
+    None,
+    /// User and password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A token.
+    Bearer(Secret),
 }
 
 /// The Iceberg catalog.
@@ -217,10 +242,37 @@ pub struct Pipeline {
 }
 
 /// The kind of a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PipelineKind {
     /// Raw bytes, as they are.
     Bronze,
+    /// Decoded, projected and checked; what cannot be is a dead letter.
+    Silver(Silver),
+}
+
+/// What a silver pipeline is made of, beside what every pipeline has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silver {
+    /// The table of rejects; several silver pipelines may share it.
+    pub dlq: String,
+    /// The bronze table of the same topic; empty: none is known.
+    pub bronze: String,
+    /// The Avro reader schema: a file, or a built-in.
+    pub reader_schema: String,
+    /// The SQL projection, likewise.
+    pub projection: String,
+    /// The rules, likewise.
+    pub rules_file: String,
+}
+
+impl Pipeline {
+    /// What it is made of if it is a silver one.
+    pub fn silver(&self) -> Option<&Silver> {
+        match &self.kind {
+            PipelineKind::Bronze => None,
+            PipelineKind::Silver(silver) => Some(silver),
+        }
+    }
 }
 
 /// `start` of a pipeline.
@@ -255,14 +307,23 @@ impl Config {
 
     fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key).or_else(|| {
-            let (_, name) = key.strip_prefix("pipelines.")?.rsplit_once('.')?;
-            self.entries.get(&format!("defaults.bronze.{name}"))
+            let (pipeline, name) = key.strip_prefix("pipelines.")?.rsplit_once('.')?;
+            let kind = match self.pipelines.iter().find(|p| p.name == pipeline)?.kind {
+                PipelineKind::Bronze => "bronze",
+                PipelineKind::Silver(_) => "silver",
+            };
+            self.entries.get(&format!("defaults.{kind}.{name}"))
         })
     }
 
     /// The pipelines that run.
     pub fn enabled(&self) -> impl Iterator<Item = &Pipeline> {
         self.pipelines.iter().filter(|p| p.enabled)
+    }
+
+    /// The pipeline of this name, be it turned off.
+    pub fn pipeline(&self, name: &str) -> Result<&Pipeline> {
+        self.pipelines.iter().find(|p| p.name == name).ok_or_else(|| self.no_pipeline(name))
     }
 
     /// The pipelines of these names; all enabled ones where none is named.
@@ -277,7 +338,7 @@ impl Config {
         }
         let mut selected: Vec<&Pipeline> = Vec::new();
         for name in names {
-            let pipeline = self.pipelines.iter().find(|p| p.name == *name).ok_or_else(|| self.no_pipeline(name))?;
+            let pipeline = self.pipeline(name)?;
             if !pipeline.enabled {
                 return Err(Error::config(format!("the pipeline {name} is turned off"))
                     .at(self.origin(&format!("pipelines.{name}.enabled")))

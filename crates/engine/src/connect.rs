@@ -1,11 +1,12 @@
 //! From configuration to the things it names: stores, catalog, Kafka settings.
 
-use crate::config::{CatalogKind, Config, Pipeline, Start};
+use crate::config::{CatalogKind, Config, Pipeline, RegistryAuth, Silver, Start};
 use iceberg::TableIdent;
 use k2_lake::catalog::{self, Catalog, CatalogConfig, Kind};
 use k2_lake::store::{Secret, StoreConfig, Stores};
 use k2_model::{Error, Result};
 use k2_source::{ClientSettings, SourceConfig};
+use k2_transform::{Definition, HttpSettings, Schemas, asset};
 use std::sync::Arc;
 
 /// The object stores, with the limits of `[store]`.
@@ -68,4 +69,39 @@ pub fn source(config: &Config, pipeline: &Pipeline, prefetch: u64, until_caught_
 pub fn ident(config: &Config, table: &str) -> Result<TableIdent> {
     TableIdent::from_strs(config.catalog.namespace.split('.').chain([table]))
         .map_err(|e| Error::config("the table's name is not one").caused_by(e).at(table.to_owned()))
+}
+
+/// Where Avro schemas come from.
+pub fn schemas(config: &Config) -> Result<Schemas> {
+    let registry = &config.registry;
+    if registry.urls.is_empty() {
+        return Schemas::folder(&registry.folder).map_err(|e| e.at(config.origin("registry.folder")));
+    }
+    let mut settings = HttpSettings::new(registry.urls.iter().map(|url| url.expose().to_owned()).collect());
+    match &registry.auth {
+        RegistryAuth::None => {}
+        RegistryAuth::Basic { user, password } => settings.basic = Some((user.clone(), password.expose().to_owned())),
+        RegistryAuth::Bearer(token) => settings.bearer = Some(token.expose().to_owned()),
+    }
+    settings.ca_file = registry.ca_file.as_ref().map(Into::into);
+    settings.connect_timeout = registry.connect_timeout;
+    settings.request_timeout = registry.request_timeout;
+    Schemas::http(settings).map_err(|e| e.at(config.origin("registry.url")))
+}
+
+/// What a silver pipeline's transform is made of.
+pub fn definition(config: &Config, pipeline: &Pipeline, silver: &Silver) -> Result<Definition> {
+    let text = |key: &str, path: &str| {
+        asset(path).map_err(|e| e.at(config.origin(&format!("pipelines.{}.{key}", pipeline.name))))
+    };
+    Ok(Definition {
+        pipeline: pipeline.name.clone(),
+        reader_schema: text("reader_schema", &silver.reader_schema)?,
+        projection: text("projection", &silver.projection)?,
+        rules: text("rules_file", &silver.rules_file)?,
+        max_future: config.rules.max_future,
+        max_age: config.rules.max_age,
+        max_record: config.rules.max_record,
+        bronze_source: silver.bronze.clone(),
+    })
 }

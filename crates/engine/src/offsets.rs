@@ -1,9 +1,15 @@
-//! Where each pipeline stands, in its table and in Kafka (`k2 offsets`), and moving it by hand ([`change`]).
+//! Where each pipeline stands, in its table and in Kafka (`k2 offsets`), how much of it is rejected ([`rejects`]), and moving it
+//! by hand ([`change`]).
 //!
 //! The table's position is the truth; Kafka's figures are asked for beside it. Without Kafka the table's part is shown
 //! alone. Showing changes nothing; a crash leaves nothing behind.
 
+pub(crate) mod agreement;
 pub mod change;
+mod rejects;
+
+pub use agreement::check_agreement;
+pub use rejects::{RateLevel, Rejects};
 
 use crate::config::{Config, Pipeline, Start};
 use crate::connect;
@@ -91,6 +97,8 @@ impl Status {
 pub struct Offsets {
     /// By pipeline and partition.
     pub rows: Vec<Row>,
+    /// By silver pipeline.
+    pub rejects: Vec<Rejects>,
     /// What kept figures from being complete.
     pub problems: Vec<Error>,
 }
@@ -123,13 +131,21 @@ pub async fn show(config: &Config, names: &[String]) -> Result<Offsets> {
     let mut standings = Vec::new();
     for pipeline in &pipelines {
         let table = catalog.load(&connect::ident(config, &pipeline.table)?).await?;
-        standings.push(match table {
+        let standing = match &table {
             None => Standing::default(),
             Some(table) => standing(table.metadata(), &SourceId::new(pipeline.group.as_str())).unwrap_or_else(|e| {
                 shown.problems.push(e.at(format!("table {}", pipeline.table)));
                 Standing::default()
             }),
-        });
+        };
+        if let Some(silver) = pipeline.silver() {
+            let counted = rejects::rejects(config, catalog.as_ref(), pipeline, silver, table.as_ref(), &standing);
+            match counted.await {
+                Ok(rejects) => shown.rejects.push(rejects),
+                Err(e) => shown.problems.push(e),
+            }
+        }
+        standings.push(standing);
     }
     let (mut topics, problems) = asked.await?;
     shown.problems.extend(problems);

@@ -1,7 +1,6 @@
 //! What a sink holds between two commits: one open batch with its files, its ranges and its bytes.
 
 use k2_lake::decision::{Move, Proposal, TableForm};
-use k2_lake::files::TableWriter;
 use k2_model::{
     BatchId, Epoch, Error, Fingerprint, NextOffset, Partition, PartitionSpan, Permit, Result, SourceId, TopicIdentity,
 };
@@ -80,19 +79,17 @@ impl Cursors {
 }
 
 /// The open batch.
-#[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct Pending<F> {
     pub(crate) batch: BatchId,
     pub(crate) identity: Arc<TopicIdentity>,
     pub(crate) form: TableForm,
-    pub(crate) writer: TableWriter,
+    pub(crate) files: F,
     pub(crate) moves: BTreeMap<Partition, Move>,
     pub(crate) permit: Permit,
-    pub(crate) rows: u64,
     pub(crate) since: Instant,
 }
 
-impl Pending {
+impl<F> Pending<F> {
     /// Joins a span to the ranges: the first one of a partition says where it starts, the last one where it ends.
     pub(crate) fn extend(&mut self, partition: Partition, m: Move) {
         match self.moves.entry(partition) {
@@ -118,6 +115,9 @@ impl Pending {
             identity: Arc::clone(&self.identity),
             table: self.form,
             moves: self.moves.clone(),
+            rules: None,
+            intent: None,
+            settled: Vec::new(),
         }
     }
 }

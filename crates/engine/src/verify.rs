@@ -3,8 +3,13 @@
 //! ## Overview
 //! Each table is loaded once ([`subject`]); everything refers to that snapshot. Its summaries give the chains of ranges
 //! ([`history`]); its files are read one after the other, key columns only ([`files`]), into bitmaps of offsets
-//! ([`sets`]), against which every promise is held ([`book`]). With Kafka, records and rows are compared by content
-//! ([`kafka`]).
+//! ([`sets`]), against which every promise is held ([`book`]). Rows of silver and the DLQ tell their record by its id, too
+//! ([`incarnation`]). Then every silver pipeline is held against its bronze table ([`balance`]). With Kafka, records and rows
+//! are compared by content ([`kafka`]).
+//!
+//! A silver pipeline brings its DLQ table and its bronze table along: bronze = silver + DLQ needs all three. They are loaded
+//! in the order silver, DLQ, bronze, and [`balance`] says why; they are read in the order bronze, silver, DLQ, because
+//! bronze tells topic ids of earlier incarnations.
 //!
 //! ## Invariants
 //! 1. Nothing is written, neither to a table nor to Kafka.
@@ -14,30 +19,34 @@
 //!
 //! A crash leaves nothing behind; dropping the future is safe.
 
+mod balance;
 mod book;
 mod content;
 mod digest;
 mod files;
 pub(crate) mod history;
+mod incarnation;
 mod kafka;
 mod report;
 mod rows;
 mod sets;
 mod subject;
 
-pub use report::{Check, Finding, Promise, Report, TableReport, grouped};
+pub use report::{BalanceReport, Check, Finding, PartitionBalance, Promise, Report, TableReport, grouped};
 
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, Pipeline, PipelineKind};
 use crate::connect;
+use balance::Pair;
 use book::Book;
+use incarnation::Incarnations;
 use k2_lake::catalog::Catalog;
-use k2_lake::contract;
+use k2_lake::contract::{self, TableContract};
 use k2_model::{Error, Result};
 use kafka::Cluster;
 pub(crate) use report::Findings;
 use std::sync::Arc;
 use std::time::Instant;
-use subject::{BRONZE_KEYS, Subject};
+use subject::{BRONZE_KEYS, KeyColumns, SILVER_KEYS, Subject};
 
 /// What to verify.
 #[derive(Debug, Clone, Default)]
@@ -88,72 +97,184 @@ pub async fn verify(config: &Config, options: &Options, watch: &Watch) -> Result
     let catalog = connect::catalog(config, &stores).await?;
     // groups first: the table only moves forward after that
     let cluster = if options.kafka { Some(Cluster::ask(config, &pipelines).await?) } else { None };
-    let mut tables: Vec<(&str, Vec<&Pipeline>)> = Vec::new();
-    for pipeline in pipelines {
-        match tables.iter_mut().find(|(table, _)| *table == pipeline.table) {
-            Some((_, feeding)) => feeding.push(pipeline),
-            None => tables.push((&pipeline.table, vec![pipeline])),
+    let mut loaded = load(config, catalog.as_ref(), wanted(&pipelines)).await?;
+    let mut known = Incarnations::default();
+    for state in loaded.iter().flat_map(|table| table.subject.sources.values()) {
+        known.learn_state(state);
+    }
+    // the books borrow the tables
+    let positions: Vec<Findings> = loaded.iter_mut().map(|table| std::mem::take(&mut table.positions)).collect();
+    let mut books = Vec::new();
+    let mut seconds = Vec::new();
+    for (table, positions) in loaded.iter().zip(positions) {
+        let started = Instant::now();
+        let mut book = Book::open(table.name, table.layer, &table.subject, positions, known.clone());
+        read(&mut book, catalog.as_ref(), watch).await.map_err(|e| e.at(table.place()))?;
+        for (topic, id) in book.offsets.keys().filter_map(|key| Some((&key.topic, key.topic_id.as_deref()?))) {
+            known.learn_id(topic, id);
+        }
+        books.push(book);
+        seconds.push(started.elapsed());
+    }
+    let pairs: Vec<Pair<'_>> = pipelines
+        .iter()
+        .filter_map(|pipeline| match &pipeline.kind {
+            PipelineKind::Bronze => None,
+            PipelineKind::Silver(silver) => Pair::of(pipeline, silver, &books),
+        })
+        .collect();
+    let mut balances = Vec::new();
+    for pair in &pairs {
+        balances.push(pair.check(catalog.as_ref()).await.map_err(|e| e.at(format!("pipeline {}", pair.pipeline.name)))?);
+    }
+    let mut compared = Vec::new();
+    for (table, book) in loaded.iter().zip(&books) {
+        let started = Instant::now();
+        let checks = match &cluster {
+            Some(cluster) => compare(table, book, &pairs, cluster, watch).await.map_err(|e| e.at(table.place()))?,
+            None => Vec::new(),
+        };
+        compared.push((checks, started.elapsed()));
+    }
+    drop(pairs);
+    let mut tables = Vec::new();
+    for (((book, table), (checks, comparing)), reading) in books.into_iter().zip(&loaded).zip(compared).zip(seconds) {
+        let mut report = book.close(table.pipelines.iter().map(|p| p.name.clone()).collect());
+        report.checks.extend(checks);
+        report.seconds = (reading + comparing).as_secs_f64();
+        tables.push(report);
+    }
+    Ok(Report { tables, balances })
+}
+
+/// What a table holds, in the order of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Layer {
+    Bronze,
+    Silver,
+    Dlq,
+}
+
+impl Layer {
+    fn contract(self) -> TableContract {
+        match self {
+            Self::Bronze => contract::bronze(),
+            Self::Silver => contract::silver(),
+            Self::Dlq => contract::dlq(),
         }
     }
-    let mut loaded = Vec::new();
-    for (name, feeding) in tables {
-        loaded.push(load(config, catalog.as_ref(), name, feeding).await?);
+
+    fn keys(self) -> KeyColumns {
+        match self {
+            Self::Bronze => BRONZE_KEYS,
+            Self::Silver | Self::Dlq => SILVER_KEYS,
+        }
     }
-    let mut report = Report { tables: Vec::new() };
-    for table in loaded {
-        report.tables.push(check(table, catalog.as_ref(), cluster.as_ref(), watch).await?);
+}
+
+/// A table that the pipelines name.
+struct Wanted<'a> {
+    layer: Layer,
+    name: &'a str,
+    /// Those of the pipelines that feed it.
+    pipelines: Vec<&'a Pipeline>,
+    /// Whether it is only there for the balance: then it need not exist.
+    beside: bool,
+}
+
+/// The tables of some pipelines, in the order in which they are read.
+fn wanted<'a>(pipelines: &[&'a Pipeline]) -> Vec<Wanted<'a>> {
+    let mut tables: Vec<Wanted<'a>> = Vec::new();
+    let mut want = |layer, name, feeding: Option<&'a Pipeline>| {
+        let at = tables.iter().position(|t| t.layer == layer && t.name == name).unwrap_or_else(|| {
+            tables.push(Wanted { layer, name, pipelines: Vec::new(), beside: true });
+            tables.len() - 1
+        });
+        if let Some(table) = tables.get_mut(at) {
+            table.beside &= feeding.is_none();
+            table.pipelines.extend(feeding);
+        }
+    };
+    for pipeline in pipelines {
+        match &pipeline.kind {
+            PipelineKind::Bronze => want(Layer::Bronze, pipeline.table.as_str(), Some(pipeline)),
+            PipelineKind::Silver(silver) => {
+                want(Layer::Silver, pipeline.table.as_str(), Some(pipeline));
+                want(Layer::Dlq, silver.dlq.as_str(), Some(pipeline));
+                if !silver.bronze.is_empty() {
+                    want(Layer::Bronze, silver.bronze.as_str(), None);
+                }
+            }
+        }
     }
-    Ok(report)
+    tables.sort_by_key(|table| table.layer);
+    tables
 }
 
 /// A table with what is known of it before a file is read.
 struct Loaded<'a> {
-    name: String,
+    layer: Layer,
+    name: &'a str,
     pipelines: Vec<&'a Pipeline>,
     subject: Subject,
     positions: Findings,
 }
 
-async fn load<'a>(
-    config: &Config,
-    catalog: &dyn Catalog,
-    name: &str,
-    pipelines: Vec<&'a Pipeline>,
-) -> Result<Loaded<'a>> {
-    let ident = connect::ident(config, name)?;
-    let table = contract::bronze().open(catalog, &ident, false).await?;
-    let mut positions = Findings::default();
-    let subject = Subject::of(table, BRONZE_KEYS, &mut positions).await;
-    let subject = subject.map_err(|e| e.at(format!("table {ident}")))?;
-    Ok(Loaded { name: name.to_owned(), pipelines, subject, positions })
+impl Loaded<'_> {
+    fn place(&self) -> String {
+        format!("table {}", self.subject.table.identifier())
+    }
 }
 
-async fn check(
-    table: Loaded<'_>,
-    catalog: &dyn Catalog,
-    cluster: Option<&Cluster>,
-    watch: &Watch,
-) -> Result<TableReport> {
-    let started = Instant::now();
-    let Loaded { name, pipelines, subject, positions } = table;
-    let at = |e: Error| e.at(format!("table {}", subject.table.identifier()));
-    let mut book = Book::open(&name, &subject, positions);
-    book.read_files(watch).await.map_err(at)?;
-    if book.misses_files() {
-        still_there(catalog, &subject).await.map_err(at)?;
-    }
-    let mut checks = Vec::new();
-    if let Some(cluster) = cluster {
-        let mut comparison = kafka::Comparison::new(&name, &book, cluster, watch);
-        for pipeline in &pipelines {
-            comparison.compare(pipeline).await.map_err(at)?;
+/// Loads silver, then DLQ, then bronze ([`balance`] says why); back in the order of reading. One that need not exist and does
+/// not is left out.
+async fn load<'a>(config: &Config, catalog: &dyn Catalog, mut wanted: Vec<Wanted<'a>>) -> Result<Vec<Loaded<'a>>> {
+    wanted.sort_by_key(|table| match table.layer {
+        Layer::Silver => 0,
+        Layer::Dlq => 1,
+        Layer::Bronze => 2,
+    });
+    let mut loaded = Vec::new();
+    for Wanted { layer, name, pipelines, beside } in wanted {
+        let ident = connect::ident(config, name)?;
+        if beside && catalog.load(&ident).await?.is_none() {
+            continue;
         }
-        checks = comparison.into_checks();
+        let table = layer.contract().open(catalog, &ident, false).await?;
+        let mut positions = Findings::default();
+        let subject = Subject::of(table, layer.keys(), &mut positions).await;
+        let subject = subject.map_err(|e| e.at(format!("table {ident}")))?;
+        loaded.push(Loaded { layer, name, pipelines, subject, positions });
     }
-    let mut report = book.close(pipelines.iter().map(|p| p.name.clone()).collect());
-    report.checks.extend(checks);
-    report.seconds = started.elapsed().as_secs_f64();
-    Ok(report)
+    loaded.sort_by_key(|table| table.layer);
+    Ok(loaded)
+}
+
+async fn read(book: &mut Book<'_>, catalog: &dyn Catalog, watch: &Watch) -> Result<()> {
+    book.read_files(watch).await?;
+    if !book.all_read() {
+        still_there(catalog, book.subject).await?;
+    }
+    Ok(())
+}
+
+/// Bronze against Kafka by itself; silver together with its DLQ table.
+async fn compare(
+    table: &Loaded<'_>,
+    book: &Book<'_>,
+    pairs: &[Pair<'_>],
+    cluster: &Cluster,
+    watch: &Watch,
+) -> Result<Vec<Check>> {
+    if table.layer == Layer::Dlq || table.pipelines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut comparison = kafka::Comparison::new(book, cluster, watch);
+    for pipeline in &table.pipelines {
+        let pair = pairs.iter().find(|pair| pair.pipeline.name == pipeline.name);
+        comparison.compare(pipeline, pair).await?;
+    }
+    Ok(comparison.into_checks())
 }
 
 /// Files of a snapshot may go when it has expired: then the verification came too late, and nothing is wrong.
@@ -169,3 +290,5 @@ async fn still_there(catalog: &dyn Catalog, subject: &Subject) -> Result<()> {
 #[cfg(test)]
 #[path = "verify/tests.rs"]
 pub(crate) mod tests;
+#[cfg(test)]
+pub(crate) mod trio;

@@ -1,26 +1,38 @@
 //! One function wires a pipeline and reads like the diagram:
 //!
 //! ```text
-//! Kafka ─► source thread ─►(bounded channel)─► bronze sink ─► commit gate ─► Iceberg table
+//! Kafka ─► source thread ─►(bounded channel)─► bronze sink ─► commit gate ─► bronze table
 //!              ▲                                   │
 //!              └────────────(commands)─────────────┘
+//!
+//! Kafka ─► source thread ─►(bounded)─► transform ─►(bounded)─► silver sink ─► commit gate ─► silver table
+//!              ▲                                                  │  │ (rejects that were decided on)
+//!              └──────────────────(commands)──────────────────────┘  └──► DLQ task ─► settler ─► DLQ table
 //! ```
 //!
-//! All pipelines of the process share one byte budget, one set of store clients and one catalog.
+//! All pipelines of the process share one byte budget, one set of store clients, one catalog and one schema registry
+//! client; all silver pipelines with the same DLQ table share the task that writes it.
 
 use crate::bronze::Bronze;
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, Pipeline, PipelineKind, Silver as SilverSettings};
 use crate::connect;
+use crate::dlq::{Dlq, DlqClient};
+use crate::rate::RejectRate;
+use crate::silver::Silver;
+use crate::sink::{self, Desk};
+use crate::stage::Stage;
 use crate::supervisor::{Failure, Supervisor};
 use iceberg::TableIdent;
 use iceberg::table::Table;
 use k2_lake::catalog::Catalog;
-use k2_lake::contract;
-use k2_lake::gate::Gate;
-use k2_model::patience::Patience;
+use k2_lake::contract::{self, TableContract};
+use k2_lake::gate::{Gate, Settler};
 use k2_lake::store::Stores;
-use k2_model::{Budget, Class, Command, Error, Permit, Result, SourceId};
+use k2_model::patience::Patience;
+use k2_model::{Budget, Class, Command, Error, Event, Permit, Result, SourceId};
 use k2_source::{Admin, SourceHandle};
+use k2_transform::{Plan, Resolver, Schemas, Transformer};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,6 +40,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Batches that may wait between source and sink, per pipeline; their bytes are in the budget.
 const EVENTS: usize = 4;
+/// Batches that may wait between transform and sink, per pipeline; they have grown since they were counted.
+const ROUTED: usize = 2;
+/// Requests that may wait for a DLQ task: one per silver sink, and then some.
+const REQUESTS: usize = 16;
 /// The most that librdkafka may prefetch per pipeline, in bytes.
 const PREFETCH_MOST: u64 = 24 << 20;
 /// How long the brokers may take to answer before the start is called off.
@@ -66,60 +82,150 @@ pub async fn start(config: &Config, options: &RunOptions) -> Result<Running> {
     preflight(config, &pipelines).await?;
 
     let prefetch = (budget.total() / 6 / pipelines.len().max(1) as u64).min(PREFETCH_MOST);
-    let mut running = Running {
-        supervisor: Supervisor::default(),
-        sources: Vec::new(),
-        finite: options.until_caught_up,
-        _reserved: Vec::new(),
+    let mut shared = Shared {
+        config,
+        running: Running {
+            supervisor: Supervisor::default(),
+            sources: Vec::new(),
+            finite: options.until_caught_up,
+            _reserved: Vec::new(),
+        },
+        budget,
+        prefetch,
+        stores,
+        catalog,
+        schemas: None,
+        dlqs: HashMap::new(),
     };
     for pipeline in pipelines {
-        running._reserved.push(budget.take(prefetch).await);
-        wire(&mut running, config, pipeline, &budget, prefetch, &stores, &catalog).await?;
+        let reserved = shared.budget.take(prefetch).await;
+        shared.running._reserved.push(reserved);
+        match &pipeline.kind {
+            PipelineKind::Bronze => bronze(&mut shared, pipeline).await?,
+            PipelineKind::Silver(settings) => silver(&mut shared, pipeline, settings).await?,
+        }
+        tracing::info!(pipeline = %pipeline.name, topic = %pipeline.topic, group = %pipeline.group, table = %pipeline.table, "started");
     }
-    Ok(running)
+    // what `shared` still holds must not keep the DLQ tasks waiting for requests
+    Ok(shared.running)
 }
 
-/// Wires one pipeline.
-async fn wire(
-    running: &mut Running,
-    config: &Config,
-    pipeline: &Pipeline,
-    budget: &Budget,
+/// What the pipelines of a process have in common while they are wired.
+struct Shared<'a> {
+    config: &'a Config,
+    running: Running,
+    budget: Budget,
     prefetch: u64,
-    stores: &Stores,
-    catalog: &Arc<dyn Catalog>,
-) -> Result<()> {
-    let ident = connect::ident(config, &pipeline.table)?;
-    let table = open(config, catalog, &ident).await?;
-    let gate = Gate::new(Arc::clone(catalog), ident, SourceId::new(pipeline.group.as_str()));
+    stores: Stores,
+    catalog: Arc<dyn Catalog>,
+    schemas: Option<Schemas>,
+    dlqs: HashMap<TableIdent, (Table, DlqClient)>,
+}
 
+/// Wires a bronze pipeline.
+async fn bronze(shared: &mut Shared<'_>, pipeline: &Pipeline) -> Result<()> {
+    let table = open(shared, &pipeline.table, &contract::bronze()).await?;
     let (events_in, events) = mpsc::channel(EVENTS);
-    let source = connect::source(config, pipeline, prefetch, running.finite);
-    let source = Arc::new(k2_source::spawn(source, budget.clone(), events_in)?);
-    running.sources.push(Arc::clone(&source));
-
-    let sink = Bronze {
-        pipeline: pipeline.name.clone(),
-        topic: pipeline.topic.as_str().into(),
-        gate,
-        stores: stores.clone(),
-        table: table.metadata_ref(),
-        commit_interval: pipeline.commit_interval,
-        until_caught_up: running.finite,
-        events,
-        commands: Arc::new(move |command| source.send(command)),
-    };
-    running.supervisor.spawn(format!("bronze sink {}", pipeline.name), sink.run(running.supervisor.token()));
-    tracing::info!(pipeline = %pipeline.name, topic = %pipeline.topic, group = %pipeline.group, table = %pipeline.table, "started");
+    let source = source(shared, pipeline, events_in)?;
+    let desk = desk(shared, pipeline, &table, source, events)?;
+    let stop = shared.running.supervisor.token();
+    shared.running.supervisor.spawn(format!("bronze sink {}", pipeline.name), sink::run(desk, Bronze, stop));
     Ok(())
 }
 
+/// Wires a silver pipeline, and the task of its DLQ table if it is the first that has it.
+async fn silver(shared: &mut Shared<'_>, pipeline: &Pipeline, settings: &SilverSettings) -> Result<()> {
+    let plan = Arc::new(Plan::compile(&connect::definition(shared.config, pipeline, settings)?)?);
+    let schemas = match &shared.schemas {
+        Some(schemas) => schemas.clone(),
+        None => shared.schemas.insert(connect::schemas(shared.config)?).clone(),
+    };
+    let table = open(shared, &pipeline.table, &contract::silver()).await?;
+    let (dlq_table, dlq) = dlq(shared, &settings.dlq).await?;
+
+    let (events_in, events) = mpsc::channel(EVENTS);
+    let (rows_in, rows) = mpsc::channel(ROUTED);
+    let source = source(shared, pipeline, events_in)?;
+    let lane = Silver {
+        pipeline: pipeline.name.clone(),
+        source: SourceId::new(pipeline.group.as_str()),
+        topic: pipeline.topic.as_str().into(),
+        rules: plan.rules_version().to_owned(),
+        dlq_ident: dlq_table.identifier().clone(),
+        dlq_table: dlq_table.metadata_ref(),
+        dlq,
+        settled: Vec::new(),
+        rate: RejectRate::default(),
+    };
+    let resolver = Resolver::new(schemas, shared.config.registry.unknown_id_grace, &pipeline.name);
+    let stage = Stage {
+        transformer: Transformer::new(plan, resolver),
+        events,
+        rows: rows_in,
+        until_caught_up: shared.running.finite,
+    };
+    let desk = desk(shared, pipeline, &table, source, rows)?;
+    let supervisor = &mut shared.running.supervisor;
+    let stop = supervisor.token();
+    supervisor.spawn(format!("transform {}", pipeline.name), stage.run(stop.clone()));
+    supervisor.spawn(format!("silver sink {}", pipeline.name), sink::run(desk, lane, stop));
+    Ok(())
+}
+
+/// The DLQ table of this name and a way to its task, which is started for the first who asks.
+async fn dlq(shared: &mut Shared<'_>, name: &str) -> Result<(Table, DlqClient)> {
+    let ident = connect::ident(shared.config, name)?;
+    if let Some((table, client)) = shared.dlqs.get(&ident) {
+        return Ok((table.clone(), client.clone()));
+    }
+    let table = open(shared, name, &contract::dlq()).await?;
+    let settler = Settler::new(Arc::clone(&shared.catalog), ident.clone());
+    let (requests_in, requests) = mpsc::channel(REQUESTS);
+    let stop = shared.running.supervisor.token();
+    let client = DlqClient { settler: settler.clone(), requests: requests_in, stop };
+    shared.running.supervisor.spawn(format!("DLQ {name}"), Dlq { settler, requests }.run());
+    shared.dlqs.insert(ident, (table.clone(), client.clone()));
+    Ok((table, client))
+}
+
+/// Starts the source of a pipeline.
+fn source(shared: &mut Shared<'_>, pipeline: &Pipeline, events: mpsc::Sender<Event>) -> Result<Arc<SourceHandle>> {
+    let settings = connect::source(shared.config, pipeline, shared.prefetch, shared.running.finite);
+    let source = Arc::new(k2_source::spawn(settings, shared.budget.clone(), events)?);
+    shared.running.sources.push(Arc::clone(&source));
+    Ok(source)
+}
+
+/// What the sink of a pipeline works with.
+fn desk<R>(
+    shared: &Shared<'_>,
+    pipeline: &Pipeline,
+    table: &Table,
+    source: Arc<SourceHandle>,
+    events: mpsc::Receiver<Event<R>>,
+) -> Result<Desk<R>> {
+    let ident = connect::ident(shared.config, &pipeline.table)?;
+    Ok(Desk {
+        pipeline: pipeline.name.clone(),
+        topic: pipeline.topic.as_str().into(),
+        gate: Gate::new(Arc::clone(&shared.catalog), ident, SourceId::new(pipeline.group.as_str())),
+        stores: shared.stores.clone(),
+        table: table.metadata_ref(),
+        commit_interval: pipeline.commit_interval,
+        until_caught_up: shared.running.finite,
+        events,
+        commands: Arc::new(move |command| source.send(command)),
+    })
+}
+
 /// Opens the table, or makes it. An answer that did not come says nothing about what happened, so it is asked again.
-async fn open(config: &Config, catalog: &Arc<dyn Catalog>, ident: &TableIdent) -> Result<Table> {
+async fn open(shared: &Shared<'_>, name: &str, contract: &TableContract) -> Result<Table> {
+    let ident = &connect::ident(shared.config, name)?;
+    let create = shared.config.catalog.create_tables;
     let mut patience = Patience::new(format!("open table {ident}"));
     let begun = tokio::time::Instant::now();
     loop {
-        let opened = contract::bronze().open(catalog.as_ref(), ident, config.catalog.create_tables).await;
+        let opened = contract.open(shared.catalog.as_ref(), ident, create).await;
         match opened {
             Err(e) if matches!(e.class(), Class::Retry | Class::Unknown) && begun.elapsed() < OPEN_BOUND => {
                 patience.wait(&e).await;

@@ -12,14 +12,19 @@
 //! have read the very same range, and only one of them may call it its own. Why `Fenced` is never softened to a retry:
 //! the rows we hold overlap with rows that are already there.
 //!
-//! `tests/model.rs` of the end-to-end package searches all interleavings of two writers, a compactor and a crash
-//! through this very function.
+//! A silver batch also carries its intent for the DLQ table into the position, and takes settled ones out; those of other
+//! writers stay as they are. What becomes of an intent at the DLQ table is decided in [`settle`].
+//!
+//! `tests/model.rs` and `tests/model_silver.rs` of the end-to-end package search all interleavings of two writers, a
+//! compactor and a crash through these very functions.
+
+pub mod settle;
 
 use iceberg::spec::TableMetadata;
 use k2_model::position::VERSION;
 use k2_model::{
-    BatchId, Error, Fingerprint, NextOffset, Partition, PartitionPosition, Result, SinkSnapshot, SnapshotId, SourceId,
-    SourceState, TopicIdentity, TopicPosition,
+    BatchId, Error, Fingerprint, Intent, NextOffset, Partition, PartitionPosition, Result, SinkSnapshot, SnapshotId,
+    SourceId, SourceState, TopicIdentity, TopicPosition,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +43,12 @@ pub struct Proposal {
     pub table: TableForm,
     /// The ranges; never empty when proposed.
     pub moves: BTreeMap<Partition, Move>,
+    /// The version of the rules that routed the records; none for bronze, which routes nothing.
+    pub rules: Option<String>,
+    /// What this batch means to put into the DLQ table; none if it rejects nothing.
+    pub intent: Option<Intent>,
+    /// Intents known to be in the DLQ table: they leave the position with this commit.
+    pub settled: Vec<BatchId>,
 }
 
 /// One partition's part of a [`Proposal`].
@@ -98,11 +109,20 @@ pub enum Lineage {
     },
 }
 
+/// What a commit makes of a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct After {
+    /// Per topic name.
+    pub topics: BTreeMap<String, TopicPosition>,
+    /// What is on its way to the DLQ table, oldest first.
+    pub intents: Vec<Intent>,
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Send one commit, pinned to this head; the topic's positions become these.
-    Commit(BTreeMap<String, TopicPosition>),
+    /// Send one commit, pinned to this head; the position becomes this.
+    Commit(After),
     /// It is already in.
     Committed,
     /// Drop the batch, read the position again, go on from there.
@@ -235,10 +255,17 @@ pub fn decide(head: &Head, proposal: &Proposal) -> Result<Decision> {
     if !proposal.moves.values().any(|m| m.to > m.from) {
         return Err(Error::unknown("a batch that moves no partition forward was proposed"));
     }
+    if let Some(early) = intents(head, proposal).find(|i| i.topic == topic && overtaken(i, proposal)) {
+        return Err(Error::unknown(format!(
+            "a batch was proposed before the rejects of batch {} were known to be in table {}",
+            early.batch, early.table
+        )));
+    }
     if head.form != proposal.table {
         return Ok(Decision::Rebuild);
     }
-    Ok(Decision::Commit(merged(head, proposal)))
+    let intents = intents(head, proposal).chain(&proposal.intent).cloned().collect();
+    Ok(Decision::Commit(After { topics: merged(head, proposal), intents }))
 }
 
 /// The position belongs to this cluster and this incarnation of the topic, or a person must decide.
@@ -277,10 +304,29 @@ fn merged(head: &Head, proposal: &Proposal) -> BTreeMap<String, TopicPosition> {
     topics
 }
 
+/// The head's intents, whoever made them, without those that are settled.
+fn intents<'a>(head: &'a Head, proposal: &'a Proposal) -> impl Iterator<Item = &'a Intent> {
+    head.state.iter().flat_map(|s| &s.intents).filter(|i| !proposal.settled.contains(&i.batch))
+}
+
+/// Whether an intent speaks of a partition that the batch moves on. Carried out after the batch's own, it would pass for
+/// applied: the DLQ table's position would be beyond it. So each owner of a partition settles what is pending of it first.
+fn overtaken(intent: &Intent, proposal: &Proposal) -> bool {
+    let advances = |p: &Partition| proposal.moves.get(p).is_some_and(|m| m.to > m.from);
+    intent.ranges.iter().any(|(p, (from, to))| to > from && advances(p))
+}
+
 impl Proposal {
     /// The state to commit together with a snapshot.
-    pub fn state(&self, topics: BTreeMap<String, TopicPosition>, snapshot: SinkSnapshot) -> SourceState {
-        SourceState { version: VERSION, cluster_id: self.identity.cluster_id.clone(), snapshot, rules: None, intents: Vec::new(), topics }
+    pub fn state(&self, after: After, snapshot: SinkSnapshot) -> SourceState {
+        SourceState {
+            version: VERSION,
+            cluster_id: self.identity.cluster_id.clone(),
+            snapshot,
+            rules: self.rules.clone(),
+            intents: after.intents,
+            topics: after.topics,
+        }
     }
 
     /// `{"topic/partition": [from, to)}` of the partitions that move, for the snapshot summary `k2.ranges`.

@@ -1,58 +1,62 @@
 //! Record batches to Parquet data files in the warehouse.
 //!
-//! One [`TableWriter`] per table and sink. It holds at most one open file per partition value that it is fed with in a
-//! row, rolls at the table's target size, and hands out [`DataFile`]s when they are complete in the store. Settings come
-//! from the table's properties.
+//! One [`TableWriter`] per table and batch. It holds a file open per partition value that it is fed with, completes a file
+//! at the table's target size, and hands out [`DataFile`]s when they are complete in the store. Settings come from the
+//! table's properties. [`split`] sorts rows by partition value.
 //!
 //! 1. A file's name carries a fresh uuid and is put with create-if-absent: nobody can overwrite a committed object.
 //! 2. Bounds are true for every row ([`crate::bounds`]).
-//! 3. Memory is one row group in encoding plus the parts in upload: [`TableWriter::pending_bytes`].
+//! 3. Memory is two row groups in encoding, whatever the number of files, the parts in upload, and some rows that
+//!    wait: [`TableWriter::pending_bytes`].
+//! 4. At most [`OPEN_FILES`] files are open. Rows of further values wait, so that records of many days make few files
+//!    instead of many small ones; when too many wait, the file that was least recently written makes room.
 //!
 //! A crash here leaves at most files that no snapshot knows; the orphan job removes them. Dropping a future of this
 //! module in the middle leaves the writer unusable: drop the writer as well.
 
-use crate::bounds::metrics;
+mod open;
+mod partition;
+mod settings;
+
+pub use partition::{partition_of, split};
+
 use crate::contract::property;
-use crate::store::{Stores, Upload};
+use crate::store::Stores;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::{
-    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, Literal, PartitionKey, PrimitiveType, Struct,
-    TableMetadata, TableMetadataRef, Type,
-};
-use iceberg::transform::create_transform_function;
-use iceberg::writer::file_writer::location_generator::{DefaultLocationGenerator, LocationGenerator};
-use k2_model::{Error, Result, clock};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
-use std::collections::HashMap;
+use iceberg::spec::{DataFile, Struct, TableMetadataRef};
+use iceberg::writer::file_writer::location_generator::DefaultLocationGenerator;
+use k2_model::{Error, Result};
+use open::{Form, OpenFile};
 use std::sync::Arc;
-use uuid::Uuid;
 
-/// Writes the rows of one sink into data files of one table.
+/// Files open at a time.
+const OPEN_FILES: usize = 16;
+
+/// Bytes of rows that wait for a file.
+const WAITING: u64 = 8 << 20;
+
+/// Writes the rows of one batch into data files of one table.
 #[derive(Debug)]
 pub struct TableWriter {
-    table: TableMetadataRef,
-    stores: Stores,
-    locations: DefaultLocationGenerator,
-    schema: ArrowSchemaRef,
-    properties: WriterProperties,
+    form: Form,
     target: u64,
-    open: Option<OpenFile>,
+    /// The one least recently written comes first.
+    open: Vec<OpenFile>,
+    /// Rows of values that have no open file.
+    waiting: Vec<Waiting>,
     done: Vec<DataFile>,
     done_bytes: u64,
+    full: bool,
 }
 
+/// Rows of one partition value, in order.
 #[derive(Debug)]
-struct OpenFile {
-    location: String,
+struct Waiting {
     partition: Struct,
-    encoder: ArrowWriter<Vec<u8>>,
-    upload: Upload,
+    rows: Vec<RecordBatch>,
+    bytes: u64,
 }
 
 impl TableWriter {
@@ -65,142 +69,148 @@ impl TableWriter {
             .collect::<Result<_, _>>()
             .map_err(schema_error)?;
         let schema = Arc::new(ArrowSchema::new(fields));
-        Ok(Self {
-            properties: writer_properties(table, &schema)?,
+        let form = Form {
+            properties: settings::writer_properties(table, &schema)?,
             locations: DefaultLocationGenerator::new(table).map_err(schema_error)?,
-            target: property(table.properties(), "write.target-file-size-bytes", 128 << 20),
             table: Arc::clone(table),
             stores: stores.clone(),
             schema,
-            open: None,
+        };
+        Ok(Self {
+            form,
+            target: property(table.properties(), "write.target-file-size-bytes", 128 << 20),
+            open: Vec::new(),
+            waiting: Vec::new(),
             done: Vec::new(),
             done_bytes: 0,
+            full: false,
         })
     }
 
     /// The Arrow schema that batches must have: the table's types and field ids.
     pub fn schema(&self) -> &ArrowSchemaRef {
-        &self.schema
+        &self.form.schema
     }
 
-    /// Encodes a batch whose rows all belong to one partition value. Completes the open file first if that belongs to
-    /// another, and afterwards if it has reached the target size.
+    /// Takes a batch whose rows all belong to one partition value. Completes that value's file if it has reached the
+    /// target size.
     pub async fn write(&mut self, batch: &RecordBatch, partition: &Struct) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        if self.open.as_ref().is_some_and(|f| f.partition != *partition) {
-            self.complete().await?;
+        let open = self.open.iter().position(|f| f.partition() == partition);
+        if let Some(at) = open {
+            // to the end: the most recently written
+            let file = self.open.remove(at);
+            self.open.push(file);
+            return self.encode(batch).await;
         }
-        let file = match &mut self.open {
-            Some(file) => file,
-            none => none.insert(
-                open_file(&self.table, &self.locations, &self.stores, &self.schema, &self.properties, partition)
-                    .await?,
-            ),
-        };
-        // encoding is CPU work of some milliseconds
-        tokio::task::block_in_place(|| file.encoder.write(batch)).map_err(|e| encode_error(e, &file.location))?;
-        file.push().await?;
-        if file.size() >= self.target {
-            self.complete().await?;
+        self.keep_waiting(batch, partition);
+        if self.open.len() < OPEN_FILES {
+            return self.open_waiting(|w| w.partition == *partition).await;
+        }
+        while self.waiting_bytes() > WAITING {
+            let most = self.waiting.iter().map(|w| w.bytes).max();
+            self.complete(0).await?;
+            self.open_waiting(|w| Some(w.bytes) == most).await?;
         }
         Ok(())
     }
 
-    /// Bytes held in memory: the row group in encoding and parts not yet uploaded.
+    /// Bytes held in memory: row groups in encoding, parts not yet uploaded, and rows that wait.
     pub fn pending_bytes(&self) -> u64 {
-        self.open.as_ref().map_or(0, |f| f.encoder.memory_size() as u64 + f.upload.pending_bytes())
+        self.waiting_bytes() + self.open.iter().map(OpenFile::pending_bytes).sum::<u64>()
     }
 
-    /// Whether a file has been completed because it reached the target size (or midnight passed).
+    /// Whether a file has been completed because it reached the target size.
     pub fn has_full_file(&self) -> bool {
-        !self.done.is_empty()
+        self.full
     }
 
-    /// Size so far, of the open file and the completed ones, in bytes.
+    /// Size so far, of open files and completed ones and of rows that wait, in bytes.
     pub fn written_bytes(&self) -> u64 {
-        self.done_bytes + self.open.as_ref().map_or(0, OpenFile::size)
+        self.done_bytes + self.waiting_bytes() + self.open.iter().map(OpenFile::size).sum::<u64>()
     }
 
-    /// Completes the open file and hands out all files.
+    /// Completes everything and hands out all files.
     pub async fn finish(mut self) -> Result<Vec<DataFile>> {
-        self.complete().await?;
+        while !self.open.is_empty() {
+            self.complete(0).await?;
+        }
+        while !self.waiting.is_empty() {
+            self.open_waiting(|_| true).await?;
+            if !self.open.is_empty() {
+                self.complete(0).await?;
+            }
+        }
         Ok(self.done)
     }
 
     /// Drops what is open. Completed files stay in the store for the orphan job.
     pub async fn abort(mut self) {
-        if let Some(file) = self.open.take() {
-            file.upload.abort().await;
+        for file in self.open.drain(..) {
+            file.abort().await;
         }
     }
 
-    async fn complete(&mut self) -> Result<()> {
-        let Some(mut file) = self.open.take() else { return Ok(()) };
-        let place = file.location.clone();
-        let footer = tokio::task::block_in_place(|| file.encoder.finish()).map_err(|e| encode_error(e, &place))?;
-        file.push().await?;
-        let size = file.upload.finish().await.map_err(|e| e.at(place.clone()))?;
-        let m = metrics(&footer, self.table.current_schema()).map_err(|e| e.at(place.clone()))?;
-        let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
-        let data_file = DataFileBuilder::default()
-            .content(DataContentType::Data)
-            .file_path(file.location)
-            .file_format(DataFileFormat::Parquet)
-            .partition(file.partition)
-            .partition_spec_id(self.table.default_partition_spec_id())
-            .record_count(rows)
-            .file_size_in_bytes(size)
-            .column_sizes(m.column_sizes)
-            .value_counts(m.value_counts)
-            .null_value_counts(m.null_counts)
-            .nan_value_counts(HashMap::new())
-            .lower_bounds(m.lower)
-            .upper_bounds(m.upper)
-            .split_offsets(Some(m.split_offsets))
-            .build()
-            .map_err(|e| Error::unknown("cannot describe a data file").caused_by(e).at(place))?;
-        self.done_bytes += size;
-        self.done.push(data_file);
+    fn waiting_bytes(&self) -> u64 {
+        self.waiting.iter().map(|w| w.bytes).sum()
+    }
+
+    fn keep_waiting(&mut self, batch: &RecordBatch, partition: &Struct) {
+        let bytes = batch.get_array_memory_size() as u64;
+        match self.waiting.iter_mut().find(|w| w.partition == *partition) {
+            Some(w) => {
+                w.rows.push(batch.clone());
+                w.bytes += bytes;
+            }
+            None => self.waiting.push(Waiting { partition: partition.clone(), rows: vec![batch.clone()], bytes }),
+        }
+    }
+
+    /// Opens a file for the first waiting value of which this is true, and encodes its rows.
+    async fn open_waiting(&mut self, which: impl Fn(&Waiting) -> bool) -> Result<()> {
+        let Some(at) = self.waiting.iter().position(which) else { return Ok(()) };
+        let Waiting { partition, rows, .. } = self.waiting.remove(at);
+        for batch in &rows {
+            // the first batch finds none open; a later one neither if the file has become full in between
+            if self.open.last().is_none_or(|f| *f.partition() != partition) {
+                let file = OpenFile::create(&self.form, &partition).await?;
+                self.open.push(file);
+            }
+            self.encode(batch).await?;
+        }
         Ok(())
     }
-}
 
-async fn open_file(
-    table: &TableMetadataRef,
-    locations: &DefaultLocationGenerator,
-    stores: &Stores,
-    schema: &ArrowSchemaRef,
-    properties: &WriterProperties,
-    partition: &Struct,
-) -> Result<OpenFile> {
-    let key = PartitionKey::new(
-        table.default_partition_spec().as_ref().clone(),
-        Arc::clone(table.current_schema()),
-        partition.clone(),
-    );
-    let location = locations.generate_location(Some(&key), &format!("{}.parquet", Uuid::now_v7()));
-    let options = ArrowWriterOptions::new().with_properties(properties.clone()).with_skip_arrow_metadata(true);
-    let encoder = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)
-        .map_err(|e| encode_error(e, &location))?;
-    let upload = stores.upload(&location).await?;
-    Ok(OpenFile { location, partition: partition.clone(), encoder, upload })
-}
-
-impl OpenFile {
-    /// Moves what the encoder has finished into the upload.
-    async fn push(&mut self) -> Result<()> {
-        // the encoder counts what passed through it by itself, so its buffer may be emptied
-        let bytes = std::mem::take(self.encoder.inner_mut());
-        if bytes.is_empty() {
-            return Ok(());
+    /// Encodes a batch into the last open file.
+    async fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
+        let Some(file) = self.open.last_mut() else { return Err(Error::unknown("no file is open")) };
+        file.encode(batch).await?;
+        if file.size() >= self.target {
+            self.full = true;
+            return self.complete(self.open.len() - 1).await;
         }
-        self.upload.write(bytes.into()).await.map_err(|e| e.at(self.location.clone()))
+        self.flush_largest().await
     }
 
-    fn size(&self) -> u64 {
-        (self.encoder.bytes_written() + self.encoder.in_progress_size()) as u64
+    /// Several row groups in encoding share the room of two.
+    async fn flush_largest(&mut self) -> Result<()> {
+        let room = self.form.properties.max_row_group_bytes().map_or(u64::MAX, |bytes| 2 * bytes as u64);
+        while self.open.len() > 2 && self.open.iter().map(OpenFile::encoding_bytes).sum::<u64>() > room {
+            let Some(largest) = self.open.iter_mut().max_by_key(|f| f.encoding_bytes()) else { break };
+            if !largest.flush().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn complete(&mut self, at: usize) -> Result<()> {
+        let file = self.open.remove(at).complete(&self.form.table).await?;
+        self.done_bytes += file.file_size_in_bytes();
+        self.done.push(file);
+        Ok(())
     }
 }
 
@@ -215,104 +225,14 @@ fn narrow(field: &Field) -> Field {
     field.clone().with_data_type(kind)
 }
 
-fn encode_error(e: parquet::errors::ParquetError, location: &str) -> Error {
-    Error::unknown("cannot encode a Parquet file").caused_by(e).at(location.to_owned())
-}
-
 fn schema_error(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::config("the table's schema cannot be written").caused_by(e)
-}
-
-/// Parquet settings from the table's properties (Iceberg's names), and encodings by what a column holds.
-fn writer_properties(table: &TableMetadata, schema: &ArrowSchema) -> Result<WriterProperties> {
-    let p = table.properties();
-    let mut builder = WriterProperties::builder()
-        .set_created_by(concat!("k2 ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(compression(p)?)
-        .set_max_row_group_row_count(Some(1 << 20))
-        .set_max_row_group_bytes(Some(property(p, "write.parquet.row-group-size-bytes", 16 << 20).max(1 << 10)))
-        .set_data_page_size_limit(property(p, "write.parquet.page-size-bytes", 1 << 20))
-        .set_data_page_row_count_limit(property(p, "write.parquet.page-row-limit", 20_000))
-        .set_dictionary_page_size_limit(property(p, "write.parquet.dict-size-bytes", 1 << 20))
-        .set_statistics_truncate_length(Some(64));
-    for field in schema.fields() {
-        let column = ColumnPath::from(field.name().as_str());
-        builder = match field.data_type() {
-            // opaque bytes: no order that anybody asks for, no repetition worth a dictionary
-            DataType::Binary if field.name() == "raw_bytes" || field.name() == "raw_record" => builder
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_statistics_enabled(column, EnabledStatistics::None),
-            DataType::Int64 | DataType::Timestamp(..) => builder
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED),
-            _ => builder,
-        };
-    }
-    Ok(builder.build())
-}
-
-fn compression(properties: &HashMap<String, String>) -> Result<Compression> {
-    let codec = properties.get("write.parquet.compression-codec").map_or("zstd", String::as_str);
-    let level = properties.get("write.parquet.compression-level");
-    let bad = |e: parquet::errors::ParquetError| {
-        Error::config(format!("table property write.parquet.compression-level does not fit {codec}")).caused_by(e)
-    };
-    let number = |default: i32| level.map_or(Ok(default), |l| l.trim().parse::<i32>());
-    let not_a_number = |e: std::num::ParseIntError| {
-        Error::config("table property write.parquet.compression-level is not a number").caused_by(e)
-    };
-    Ok(match codec.to_ascii_lowercase().as_str() {
-        // streaming writes want level 1: level 3 costs 2.8 times the CPU for 2 % of size (docs/adr/0004)
-        "zstd" => Compression::ZSTD(ZstdLevel::try_new(number(1).map_err(not_a_number)?).map_err(bad)?),
-        "gzip" => {
-            let level = u32::try_from(number(6).map_err(not_a_number)?).unwrap_or(u32::MAX);
-            Compression::GZIP(GzipLevel::try_new(level).map_err(bad)?)
-        }
-        "snappy" => Compression::SNAPPY,
-        "lz4" => Compression::LZ4_RAW,
-        "uncompressed" | "none" => Compression::UNCOMPRESSED,
-        other => {
-            return Err(Error::config(format!(
-                "table property write.parquet.compression-codec = {other} is not supported"
-            ))
-            .fix("set it to zstd, snappy, lz4, gzip or uncompressed"));
-        }
-    })
-}
-
-/// The columns that are the same for all rows of a bronze batch; a bronze table may be partitioned by any of them.
-const CONSTANT_COLUMNS: [&str; 2] = ["ingestion_date", "ingestion_timestamp"];
-
-/// Checks that the partition value follows from the time of ingestion alone.
-pub(crate) fn constant_partition(table: &TableMetadata) -> Result<()> {
-    for field in table.default_partition_spec().fields() {
-        let source = table.current_schema().field_by_id(field.source_id);
-        if !source.is_some_and(|s| CONSTANT_COLUMNS.contains(&s.name.as_str())) {
-            return Err(Error::config(format!(
-                "partition field {} does not follow from ingestion_date or ingestion_timestamp",
-                field.name
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// The partition value of rows that were received at a time (µs).
-pub fn partition_of(table: &TableMetadata, received_at: i64) -> Result<Struct> {
-    let broken = |e: iceberg::Error| Error::config("cannot compute the partition value").caused_by(e);
-    let values = table.default_partition_spec().fields().iter().map(|field| {
-        let source = table.current_schema().field_by_id(field.source_id);
-        let datum = match source.map(|s| s.field_type.as_ref()) {
-            Some(Type::Primitive(PrimitiveType::Date)) => Datum::date(clock::day_of(received_at)),
-            _ => Datum::timestamptz_micros(received_at),
-        };
-        let transform = create_transform_function(&field.transform).map_err(broken)?;
-        Ok(transform.transform_literal(&datum).map_err(broken)?.map(Literal::from))
-    });
-    Ok(Struct::from_iter(values.collect::<Result<Vec<_>>>()?))
 }
 
 #[cfg(test)]
 #[path = "files/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "files/silver_tests.rs"]
+mod silver_tests;

@@ -8,8 +8,9 @@
 use crate::contract::property;
 use iceberg::TableUpdate;
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriterBuilder,
-    Operation, Snapshot, Summary, TableMetadata, TableMetadataBuilder,
+    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriter,
+    ManifestWriterBuilder, Operation, PartitionSpecRef, SchemaRef, Snapshot, Summary, TableMetadata,
+    TableMetadataBuilder,
 };
 use iceberg::table::Table;
 use k2_model::{Error, Result, SinkSnapshot, SnapshotId, clock};
@@ -32,13 +33,28 @@ pub(crate) fn sink_snapshot(table: &TableMetadata, id: SnapshotId) -> SinkSnapsh
     SinkSnapshot { id, sequence: table.next_sequence_number() }
 }
 
-/// Writes manifest and manifest list, and returns the updates that make `id` the head of main.
+/// Files to add, with the form of the table that they were written for: a manifest holds files of one spec.
+pub(crate) struct Added<'a> {
+    pub(crate) spec: PartitionSpecRef,
+    pub(crate) schema: SchemaRef,
+    pub(crate) files: &'a [DataFile],
+}
+
+impl<'a> Added<'a> {
+    /// Files that were written for the table as it is.
+    pub(crate) fn in_current_form(table: &TableMetadata, files: &'a [DataFile]) -> Self {
+        let (spec, schema) = (table.default_partition_spec().clone(), table.current_schema().clone());
+        Self { spec, schema, files }
+    }
+}
+
+/// Writes manifests and manifest list, and returns the updates that make `id` the head of main.
 ///
 /// `summary` is added to the snapshot's summary. No files: an empty snapshot, which carries properties alone.
 pub(crate) async fn append(
     base: &Table,
     id: SnapshotId,
-    files: &[DataFile],
+    added: &[Added<'_>],
     summary: BTreeMap<String, String>,
 ) -> Result<Vec<TableUpdate>> {
     let metadata = base.metadata();
@@ -51,12 +67,12 @@ pub(crate) async fn append(
 
     let mut manifests = existing_manifests(base).await?;
     manifests = merged(base, id, manifests, commit).await?;
-    if !files.is_empty() {
-        let mut writer = manifest_writer(base, id, &format!("{commit}-m0"))?;
-        for file in files {
+    for (n, Added { spec, schema, files }) in added.iter().filter(|a| !a.files.is_empty()).enumerate() {
+        let mut writer = manifest_writer(base, id, &format!("{commit}-m{n}"), schema, spec)?;
+        for file in *files {
             writer.add_file(file.clone(), sequence).map_err(cannot_write)?;
         }
-        manifests.insert(0, writer.write_manifest_file().await.map_err(cannot_write)?);
+        manifests.insert(n, writer.write_manifest_file().await.map_err(cannot_write)?);
     }
 
     let list = format!("{}/metadata/snap-{id}-1-{commit}.avro", metadata.location());
@@ -67,7 +83,7 @@ pub(crate) async fn append(
 
     let summary = Summary {
         operation: Operation::Append,
-        additional_properties: with_totals(parent.map(|s| s.summary()), files, summary),
+        additional_properties: with_totals(parent.map(|s| s.summary()), added, summary),
     };
     let snapshot = Snapshot::builder()
         .with_manifest_list(list)
@@ -90,12 +106,16 @@ fn cannot_write(e: iceberg::Error) -> Error {
     Error::retry("cannot write the metadata of a commit").caused_by(e)
 }
 
-fn manifest_writer(base: &Table, id: SnapshotId, name: &str) -> Result<iceberg::spec::ManifestWriter> {
-    let metadata = base.metadata();
-    let path = format!("{}/metadata/{name}.avro", metadata.location());
+fn manifest_writer(
+    base: &Table,
+    id: SnapshotId,
+    name: &str,
+    schema: &SchemaRef,
+    spec: &PartitionSpecRef,
+) -> Result<ManifestWriter> {
+    let path = format!("{}/metadata/{name}.avro", base.metadata().location());
     let output = base.file_io().new_output(path).map_err(cannot_write)?;
-    let (schema, spec) = (metadata.current_schema().clone(), metadata.default_partition_spec().as_ref().clone());
-    Ok(ManifestWriterBuilder::new(output, Some(id.0), schema, spec).build_v2_data())
+    Ok(ManifestWriterBuilder::new(output, Some(id.0), schema.clone(), spec.as_ref().clone()).build_v2_data())
 }
 
 /// The manifests of the head. Those that only record deletions stay: dropping them would bring files back.
@@ -113,7 +133,8 @@ async fn existing_manifests(base: &Table) -> Result<Vec<ManifestFile>> {
 /// would make the next one dearer. Only data manifests of the current spec without deletions take part.
 async fn merged(base: &Table, id: SnapshotId, manifests: Vec<ManifestFile>, commit: Uuid) -> Result<Vec<ManifestFile>> {
     let p = base.metadata().properties();
-    let spec = base.metadata().default_partition_spec_id();
+    let (schema, spec_ref) = (base.metadata().current_schema(), base.metadata().default_partition_spec());
+    let spec = spec_ref.spec_id();
     let target: i64 = property(p, "commit.manifest.target-size-bytes", 8 << 20);
     let enabled = property(p, "commit.manifest-merge.enabled", true);
     let least: usize = property(p, "commit.manifest.min-count-to-merge", 100);
@@ -126,7 +147,7 @@ async fn merged(base: &Table, id: SnapshotId, manifests: Vec<ManifestFile>, comm
     if !enabled || manifests.iter().filter(|m| small(m)).count() < least {
         return Ok(manifests);
     }
-    let mut writer = manifest_writer(base, id, &format!("{commit}-m1"))?;
+    let mut writer = manifest_writer(base, id, &format!("{commit}-merged"), schema, spec_ref)?;
     let mut out = Vec::new();
     let mut size = 0;
     for manifest in manifests {
@@ -155,13 +176,15 @@ async fn merged(base: &Table, id: SnapshotId, manifests: Vec<ManifestFile>, comm
 /// The counts of this append and the totals after it. A total that the parent does not tell stays untold.
 fn with_totals(
     parent: Option<&Summary>,
-    files: &[DataFile],
+    added: &[Added<'_>],
     mut summary: BTreeMap<String, String>,
 ) -> HashMap<String, String> {
-    let count = files.len() as u64;
-    let records: u64 = files.iter().map(DataFile::record_count).sum();
-    let bytes: u64 = files.iter().map(DataFile::file_size_in_bytes).sum();
-    let partitions: HashSet<_> = files.iter().map(DataFile::partition).collect();
+    let files = || added.iter().flat_map(|a| a.files);
+    let count = files().count() as u64;
+    let records: u64 = files().map(DataFile::record_count).sum();
+    let bytes: u64 = files().map(DataFile::file_size_in_bytes).sum();
+    let partitions: HashSet<_> =
+        added.iter().flat_map(|a| a.files.iter().map(|f| (a.spec.spec_id(), f.partition()))).collect();
     for (name, added) in [("data-files", count), ("records", records), ("files-size", bytes)] {
         if added > 0 {
             summary.insert(format!("added-{name}"), added.to_string());

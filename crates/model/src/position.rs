@@ -47,8 +47,15 @@ pub struct Intent {
     pub topic_id: Option<TopicId>,
     /// What the batch covers, `[from, to)` per partition.
     pub ranges: BTreeMap<Partition, (NextOffset, NextOffset)>,
+    /// The version of the rules that rejected them. They may have changed before the intent is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
     /// How many rejects.
     pub rows: u64,
+    /// The schema of the DLQ table that the files were written with.
+    pub schema: i32,
+    /// The partition spec that they were written under.
+    pub spec: i32,
     /// The data files, each in Iceberg's JSON form of a data file.
     pub files: Vec<serde_json::Value>,
 }

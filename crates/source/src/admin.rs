@@ -1,12 +1,12 @@
 //! Questions to the brokers, for those who prepare, check and report. All calls block, within their timeout.
 
-use crate::native::{Client, Failure, Kind, OffsetsAsked, Spec, code};
+use crate::native::{Client, Failure, Kind, OffsetsAsked, Spec, TopicFacts, Whom, code};
 use crate::{ClientSettings, config, fault};
 use k2_model::{ClusterId, Error, NextOffset, Partition, Result, TopicId, TopicIdentity};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection for questions.
 #[derive(Debug)]
@@ -181,14 +181,26 @@ impl Admin {
         answer.map_err(|f| self.failed("cannot list the brokers", f))
     }
 
-    fn facts(&self, topic: &str) -> Result<crate::native::TopicFacts> {
-        let answer = self.client.ask_topic(&name(topic)?, self.timeout).wait(self.timeout);
+    /// Asks a broker that has shown that it answers. The first that is asked may be down or frozen, a loaded one slow: the
+    /// search begins anew twice, with more patience each time. A topic that is not there is no reason to wait.
+    fn facts(&self, topic: &str) -> Result<TopicFacts> {
+        let at = |e: Error| e.at(format!("topic {topic}"));
+        let (name, end) = (name(topic)?, Instant::now() + self.timeout);
+        let left = || end.saturating_duration_since(Instant::now());
+        let slices = [self.timeout / 10, self.timeout / 3, self.timeout];
+        let broker = slices.into_iter().find_map(|slice| self.client.broker_that_answers(&name, slice.min(left())));
+        let Some(broker) = broker else {
+            let failure = Failure::new(code::TIMED_OUT, "no broker answered in time");
+            return Err(at(self.failed("cannot look at the topic", failure)));
+        };
+        let patience = left().max(Duration::from_secs(1)).min(self.timeout);
+        let answer = self.client.ask_topic(&name, Whom::Broker(broker), patience).wait(patience);
         answer.map_err(|f| match f.code {
             code::UNKNOWN_TOPIC_OR_PART | code::UNKNOWN_TOPIC | code::TOPIC_EXCEPTION => {
                 self.failed(&format!("topic {topic} does not exist"), f)
             }
             code::TOPIC_AUTHORIZATION_FAILED => self.failed(&format!("this user may not look at topic {topic}"), f),
-            _ => self.failed("cannot look at the topic", f).at(format!("topic {topic}")),
+            _ => at(self.failed("cannot look at the topic", f)),
         })
     }
 

@@ -50,6 +50,9 @@ pub struct SourceConfig {
     pub batch_bytes: u64,
     /// … or its oldest row has waited so long. Sooner when nothing more has arrived and the sink is idle.
     pub linger: Duration,
+    /// What a batch takes from the budget, in percent of its raw bytes; at least 100. More where a later stage makes more
+    /// of the records before they are encoded, since only the source takes from the budget.
+    pub budget_percent: u32,
     /// What librdkafka may prefetch for this consumer. The engine reserves it from the budget.
     pub prefetch_bytes: u64,
     /// At most so many records per second and partition.
@@ -70,6 +73,7 @@ impl SourceConfig {
             start: Start::Earliest,
             batch_rows: 16_384,
             batch_bytes: 4 << 20,
+            budget_percent: 100,
             linger: Duration::from_millis(50),
             prefetch_bytes: 32 << 20,
             rate_limit: None,
@@ -102,6 +106,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.partition.eof", "the position moves past control records by it"),
     ("allow.auto.create.topics", "a mistyped topic must be an error, not a new topic"),
     ("queued.max.messages.kbytes", "memory has one budget: set `memory.budget`"),
+    ("api.version.request", "topics are read by their id, so that one that is created again is noticed; it takes this"),
+    ("broker.version.fallback", "topics are read by their id, which none of the versions it can name knows"),
     ("log.queue", "K2 logs what librdkafka says"),
     ("log_level", "K2 logs what librdkafka says; choose what to see with the log filter"),
     ("test.mock.num.brokers", "it would replace the cluster by a mock"),

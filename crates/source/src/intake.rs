@@ -1,8 +1,13 @@
 //! What comes from librdkafka becomes batches: records into rows, rows into the outbox.
+//!
+//! A batch is made only while it is certain that all of it is of the incarnation that its identity names (`incarnation`).
+//! Otherwise the rows are dropped and the intake is *adrift*: it takes nothing until the poll loop is sure again and has
+//! sent librdkafka back to our own positions.
 
 use crate::SourceConfig;
 use crate::handle::Counters;
-use crate::native::{Failure, Polled, Record};
+use crate::incarnation::{Incarnation, Told};
+use crate::native::{Client, Failure, Polled, Record};
 use crate::outbox::Outbox;
 use crate::reading::{Readings, Step};
 use crate::rows::Rows;
@@ -16,12 +21,18 @@ use std::time::{Duration, Instant};
 /// The receiving side of a source.
 pub(crate) struct Intake {
     topic: Arc<str>,
+    client: Arc<Client>,
     batch_rows: usize,
     batch_bytes: usize,
     linger: Duration,
+    /// How much more than its raw bytes a batch takes from the budget, in percent.
+    headroom: u64,
     stats: Arc<Counters>,
     /// Known since the first assignment; there are no records before it.
     pub(crate) identity: Option<Arc<TopicIdentity>>,
+    incarnation: Incarnation,
+    /// Nothing is taken, because it may be of another incarnation.
+    adrift: bool,
     pub(crate) readings: Readings,
     rows: Rows,
     /// When the oldest thing arrived that no batch has told yet.
@@ -36,14 +47,18 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(config: &SourceConfig, stats: Arc<Counters>, outbox: Outbox) -> Self {
+    pub(crate) fn new(config: &SourceConfig, client: &Arc<Client>, stats: Arc<Counters>, outbox: Outbox) -> Self {
         Self {
             topic: config.topic.as_str().into(),
+            client: Arc::clone(client),
             batch_rows: config.batch_rows.max(1),
             batch_bytes: usize::try_from(config.batch_bytes).unwrap_or(usize::MAX).max(1),
             linger: config.linger,
+            headroom: config.budget_percent.max(100).into(),
             stats,
             identity: None,
+            incarnation: Incarnation::default(),
+            adrift: false,
             readings: Readings::default(),
             rows: Rows::with_capacity(0, 0, 0),
             oldest: None,
@@ -63,6 +78,7 @@ impl Intake {
     /// Takes what a poll hands out.
     pub(crate) fn take(&mut self, polled: Polled<'_>, now: Instant) {
         match polled {
+            Polled::Record(_) | Polled::End { .. } if self.adrift => {}
             Polled::Record(record) => {
                 if let Err(error) = self.record(&record, now) {
                     self.broken.get_or_insert(error);
@@ -98,6 +114,9 @@ impl Intake {
         }
         if !self.rows.fits(record, self.batch_bytes) || self.rows.len() >= self.batch_rows {
             self.flush()?;
+            if self.adrift {
+                return Ok(());
+            }
         }
         self.rows.push(record);
         self.oldest.get_or_insert(now);
@@ -136,6 +155,12 @@ impl Intake {
         if !self.readings.is_open() {
             return Ok(());
         }
+        // looked at after the last record was taken: what came before it is counted
+        if !self.is_sure() {
+            self.drop_rows();
+            self.adrift = true;
+            return Ok(());
+        }
         let Some(identity) = &self.identity else { return Ok(()) };
         let spans = self.readings.take_spans(&self.rows);
         let (rows, bytes) = (self.rows.len(), self.rows.bytes());
@@ -143,7 +168,7 @@ impl Intake {
         let records = self.rows.finish()?;
         self.stats.records.fetch_add(rows as u64, Ordering::Relaxed);
         self.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let takes = records.get_array_memory_size() as u64;
+        let takes = (records.get_array_memory_size() as u64).saturating_mul(self.headroom) / 100;
         let batch = RawBatch {
             identity: Arc::clone(identity),
             records,
@@ -155,15 +180,44 @@ impl Intake {
         Ok(())
     }
 
-    /// Drops everything that was not handed over, for it will be read again.
-    pub(crate) fn discard(&mut self) {
+    /// Whether all that was taken is of the incarnation that the identity names. Brokers without topic ids leave it open.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.identity.as_deref().is_some_and(|identity| identity.topic_id.is_none())
+            || self.incarnation.is_sure(self.client.topic_answers())
+    }
+
+    /// From now on the records are of this topic.
+    pub(crate) fn identify(&mut self, identity: TopicIdentity) {
+        if self.identity.as_deref() != Some(&identity) {
+            self.identity = Some(Arc::new(identity));
+            self.incarnation = Incarnation::default();
+        }
+    }
+
+    /// A broker told the id that the identity has; `before` is the count of answers from before the question. Returns
+    /// whether librdkafka has to be sent to our own positions now, because what it holds is not to be trusted.
+    pub(crate) fn told(&mut self, before: u64) -> bool {
+        let told = self.incarnation.told(before, self.client.topic_answers());
+        let back = told == Told::Anew || (told == Told::Unbroken && self.adrift);
+        if back {
+            self.drop_rows();
+            self.adrift = false;
+        }
+        back
+    }
+
+    /// Drops the rows that are in no batch yet.
+    fn drop_rows(&mut self) {
         self.rows = Rows::with_capacity(0, 0, 0);
         self.oldest = None;
+        self.readings.iter_mut().for_each(|(_, reading)| reading.discard());
+    }
+
+    /// Drops everything that was not handed over, for it will be read again.
+    pub(crate) fn discard(&mut self) {
+        self.drop_rows();
         self.outbox.drop_batches();
-        for (_, reading) in self.readings.iter_mut() {
-            reading.discard();
-            reading.close();
-        }
+        self.readings.iter_mut().for_each(|(_, reading)| reading.close());
     }
 
     /// Puts an event behind what was read before it.

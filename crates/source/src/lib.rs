@@ -9,6 +9,7 @@
 //! 3. Every span carries the epoch of its assignment. Records of an assignment never appear under a later epoch.
 //! 4. The poll thread never blocks on the sink: a full channel or budget pauses the partitions, not the polling.
 //! 5. [`Event::Ended`] is the last event, whatever happens.
+//! 6. No batch holds a record of another incarnation of the topic than its identity names (`incarnation`).
 //!
 //! A crash here leaves nothing behind but a member of the group, which times out after 30 s.
 //!
@@ -18,7 +19,7 @@
 //! | `native` | the C interface, all `unsafe` |
 //! | `poll` | the loop: rebalances, back-pressure, faults |
 //! | `intake`, `rows`, `outbox` | records → columns → events |
-//! | `reading`, `start`, `fault` | pure decisions: positions, where to start, what an error means |
+//! | `reading`, `start`, `fault`, `incarnation` | pure decisions: positions, where to start, what an error means, whether the topic is still the same |
 //! | `admin`, `reader` | questions to the brokers; reading without a group |
 //!
 //! [`RawBatch`]: k2_model::RawBatch
@@ -29,6 +30,7 @@ mod admin;
 mod config;
 mod fault;
 mod handle;
+mod incarnation;
 mod intake;
 mod native;
 mod outbox;

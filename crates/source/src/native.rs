@@ -22,6 +22,9 @@
 //!   partitions by itself. So after whatever may have paused a partition, [`Client::seek`] to our own position.
 //! - When a pause races with a poll, a few records are handed out twice; `reading` drops what is below the position.
 //! - A record batch that fails its CRC is reported as an error and then *skipped*: whoever polls must go back.
+//! - Records are fetched by topic id (Fetch 13 to 16). The id in use changes only in `rd_kafka_topic_metadata_update`, only
+//!   by an answer to a Metadata request, and then silently; `on_response_received` interceptors run before that. The answer
+//!   to a DescribeTopics request is such an answer, and is taken over before its result is queued. See `incarnation`.
 
 #![allow(unsafe_code, reason = "the audited boundary to librdkafka; every block says why it is sound")]
 
@@ -32,7 +35,7 @@ mod list;
 mod record;
 mod standalone;
 
-pub(crate) use ask::{Asked, OffsetsAsked, Spec, TopicFacts};
+pub(crate) use ask::{Asked, AskedTopic, OffsetsAsked, Spec, TopicFacts, Whom};
 pub(crate) use client::{Client, Kind, Note, Rebalance, check_property};
 pub(crate) use consume::{Consumer, Polled, Waker};
 pub(crate) use list::Seat;

@@ -101,7 +101,7 @@ impl Poller {
         let topic = CString::new(config.topic.as_str())
             .map_err(|_| Failure::new(code::INVALID_ARG, "the topic's name holds a NUL byte"))?;
         let client = Client::new(Kind::Member, properties)?;
-        let intake = Intake::new(&config, Arc::clone(&stats), outbox);
+        let intake = Intake::new(&config, &client, Arc::clone(&stats), outbox);
         Ok(Self {
             consumer: Consumer::new(&client, ROOM),
             client,
@@ -361,7 +361,7 @@ impl Poller {
 
     /// How long to wait for the next record.
     fn tick(&self, now: Instant) -> Duration {
-        if !matches!(self.turn, Turn::Idle) || self.mending.is_some() {
+        if !matches!(self.turn, Turn::Idle) || self.mending.is_some() || self.watch.is_urgent(now) {
             return ATTENTIVE;
         }
         let until_due = self.intake.due_at().map_or(IDLE, |at| at.saturating_duration_since(now));

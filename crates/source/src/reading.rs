@@ -44,6 +44,8 @@ pub(crate) struct Reading {
     /// The last record of the spans that are closed.
     last: Option<Fingerprint>,
     leader_epoch: Option<i32>,
+    /// The leader epoch of the last record before the open span.
+    epoch_before: Option<i32>,
     /// Nothing is taken: its position is being asked for anew, or it is being revoked.
     closed: bool,
     /// librdkafka's pause flag, as we set it. It outlives an assignment.
@@ -87,6 +89,7 @@ impl Reading {
             last_row: None,
             last: plan.verify,
             leader_epoch: plan.seat.leader_epoch,
+            epoch_before: plan.seat.leader_epoch,
             closed: false,
             paused: false,
             fault: None,
@@ -179,6 +182,7 @@ impl Reading {
     pub(crate) fn discard(&mut self) {
         self.next = self.from;
         self.last_row = None;
+        self.leader_epoch = self.epoch_before;
     }
 
     fn take_span(&mut self, partition: i32, rows: &Rows) -> Option<PartitionSpan> {
@@ -189,6 +193,7 @@ impl Reading {
             Some(Fingerprint { offset: rows.offset(row)?, timestamp_ms, crc: rows.crc(row) })
         });
         self.last = last.or(self.last);
+        self.epoch_before = self.leader_epoch;
         let from = std::mem::replace(&mut self.from, self.next);
         Some(PartitionSpan {
             partition: Partition(partition),

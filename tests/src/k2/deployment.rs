@@ -1,14 +1,18 @@
 //! A folder with a configuration, a catalog and a warehouse.
 
 use super::Launch;
-use crate::oracle::{BronzeTable, Catalog, Store};
+use crate::oracle::trades::{Tables, TradeVerdict, judge_with};
+use crate::oracle::{Catalog, Store, TableState};
 use crate::services::{RestCatalog, S3};
 use crate::topic::Topic;
+use crate::trades::{Exchange, Ids, Limits, TradeLedger, Version};
+use crate::wait::wait_until;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-/// A bronze pipeline of a deployment.
+/// A pipeline of a deployment.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
     /// Its name in the configuration.
@@ -23,6 +27,23 @@ pub struct Pipeline {
     pub start: String,
     /// The commit interval.
     pub commit_interval: String,
+    /// What makes it a silver pipeline; none: bronze.
+    pub silver: Option<Silver>,
+}
+
+/// What a silver pipeline has and a bronze one has not. Paths are of the folder, else of what is built into `k2`.
+#[derive(Debug, Clone)]
+pub struct Silver {
+    /// The table of dead letters.
+    pub dlq: String,
+    /// The bronze table that its dead letters name.
+    pub bronze: String,
+    /// The reader schema.
+    pub reader_schema: String,
+    /// The projection.
+    pub projection: String,
+    /// The rules.
+    pub rules_file: String,
 }
 
 impl Pipeline {
@@ -35,6 +56,36 @@ impl Pipeline {
             table: "bronze_binance_trades".into(),
             start: "earliest".into(),
             commit_interval: "1s".into(),
+            silver: None,
+        }
+    }
+
+    /// The bronze pipeline of an exchange, under the names of the contract.
+    pub fn bronze_of(topic: &Topic, exchange: Exchange) -> Self {
+        let name = exchange.name();
+        Self {
+            name: format!("bronze-{name}"),
+            group: format!("bronze-{}", topic.name),
+            table: format!("bronze_{name}_trades"),
+            ..Self::bronze(topic)
+        }
+    }
+
+    /// The silver pipeline of an exchange, with what is built into `k2` for it; commits once a second.
+    pub fn silver(topic: &Topic, exchange: Exchange) -> Self {
+        let name = exchange.name();
+        Self {
+            name: format!("silver-{name}"),
+            group: format!("silver-{}", topic.name),
+            table: format!("silver_{name}_trades"),
+            silver: Some(Silver {
+                dlq: "silver_dlq_trades".into(),
+                bronze: format!("bronze_{name}_trades"),
+                reader_schema: format!("config/schemas/{name}_raw_trade.avsc"),
+                projection: format!("config/transforms/{name}.sql"),
+                rules_file: "config/rules/trades.toml".into(),
+            }),
+            ..Self::bronze(topic)
         }
     }
 }
@@ -102,6 +153,29 @@ impl Deployment {
         self
     }
 
+    /// Puts the test's schemas of both exchanges into a folder that serves as the registry. A schema id that is not
+    /// there is unknown after a second.
+    #[must_use]
+    pub fn with_schemas(self) -> Self {
+        for exchange in Exchange::BOTH {
+            for version in Version::ALL {
+                self.add_schema(Ids::of(exchange).id(version), version.schema(exchange));
+            }
+        }
+        self.set("registry.folder", "schemas").set("registry.unknown_id_grace", "1s")
+    }
+
+    /// Adds a schema to that folder.
+    pub fn add_schema(&self, id: i32, text: &str) {
+        let folder = self.path().join("schemas");
+        std::fs::create_dir_all(&folder).unwrap();
+        // a schema is there whole or not at all
+        let file = folder.join(format!("{id}.avsc"));
+        let unfinished = folder.join(format!(".{id}"));
+        std::fs::write(&unfinished, text).unwrap();
+        std::fs::rename(unfinished, file).unwrap();
+    }
+
     /// Sets a key of the configuration: `memory.budget`, `store.request_timeout`. Wins over what the deployment sets
     /// by itself.
     #[must_use]
@@ -143,8 +217,64 @@ impl Deployment {
     }
 
     /// The table of a pipeline as it stands now, read past K2; none if it is not there.
-    pub async fn table(&self, pipeline: &Pipeline) -> Option<BronzeTable> {
-        self.catalog.bronze(&self.store, &self.namespace, &pipeline.table, &pipeline.group).await
+    pub async fn table(&self, pipeline: &Pipeline) -> Option<TableState> {
+        self.catalog.table(&self.store, &self.namespace, &pipeline.table, &pipeline.group).await
+    }
+
+    /// The table of a silver pipeline's dead letters, with the position of its source; none if it is not there.
+    pub async fn dlq(&self, pipeline: &Pipeline) -> Option<TableState> {
+        let dlq = &pipeline.silver.as_ref().expect("a silver pipeline").dlq;
+        self.catalog.table(&self.store, &self.namespace, dlq, &pipeline.group).await
+    }
+
+    /// The verdict about a silver pipeline's tables as they stand now; none if silver is not there.
+    pub async fn judge(&self, pipeline: &Pipeline, ledger: &TradeLedger) -> Option<TradeVerdict> {
+        self.judge_with(pipeline, ledger, |_, _| Limits::default()).await
+    }
+
+    /// The same by the limits in force for each partition and offset.
+    pub async fn judge_with(
+        &self,
+        pipeline: &Pipeline,
+        ledger: &TradeLedger,
+        limits: impl Fn(i32, i64) -> Limits,
+    ) -> Option<TradeVerdict> {
+        let silver = self.table(pipeline).await?;
+        let dlq = self.dlq(pipeline).await;
+        Some(judge_with(Tables { silver: &silver, dlq: dlq.as_ref() }, ledger, limits).await)
+    }
+
+    /// Waits until a silver pipeline has read all of a ledger, and hands out the verdict, which is sound and complete.
+    pub async fn settled(&self, pipeline: &Pipeline, ledger: &TradeLedger, deadline: Duration) -> TradeVerdict {
+        let all = format!("{} to have read {} records", pipeline.name, ledger.count);
+        wait_until(&all, deadline, || self.has_read(pipeline, ledger)).await;
+        let verdict = self.judge(pipeline, ledger).await.expect("silver is there");
+        verdict.assert_complete();
+        verdict
+    }
+
+    /// Whether silver has read all of a topic's ledger and the dead letters of it are in their table: the counts only.
+    pub async fn has_read(&self, pipeline: &Pipeline, ledger: &TradeLedger) -> bool {
+        let reads = |table: Option<TableState>| {
+            let next = table.map(|table| table.next_offsets(&ledger.topic)).unwrap_or_default();
+            move |partition: &i32, last: &i64| next.get(partition).is_some_and(|next| next > last)
+        };
+        let last = ledger.last_offsets();
+        let silver = self.table(pipeline).await;
+        let Some(position) = silver.as_ref().and_then(TableState::position) else { return last.is_empty() };
+        let silver = reads(silver);
+        if !last.iter().all(|(p, o)| silver(p, o)) {
+            return false;
+        }
+        // a pending intent is one that the DLQ's own position has not come to
+        let Some(intents) = position["intents"].as_array() else { return true };
+        let dlq = self.dlq(pipeline).await.map(|table| table.next_offsets(&ledger.topic)).unwrap_or_default();
+        intents.iter().all(|intent| {
+            let ranges = intent["ranges"].as_object().expect("an intent has ranges");
+            ranges.iter().all(|(partition, range)| {
+                dlq.get(&partition.parse().unwrap()).is_some_and(|next| *next >= range[1].as_i64().unwrap())
+            })
+        })
     }
 
     /// The oracle's way to the catalog.
@@ -172,16 +302,25 @@ impl Deployment {
             write!(text, "\n[store]\nendpoint = {:?}\nregion = {:?}\n", s3.endpoint, s3.region).unwrap();
         }
         for p in &self.pipelines {
+            let kind = if p.silver.is_some() { "silver" } else { "bronze" };
             write!(
                 text,
-                "\n[pipelines.{}]\nkind = \"bronze\"\ntopic = {:?}\ngroup = {:?}\ntable = {:?}\nstart = {:?}\n\
+                "\n[pipelines.{}]\nkind = {kind:?}\ntopic = {:?}\ngroup = {:?}\ntable = {:?}\nstart = {:?}\n\
                  commit_interval = {:?}\n",
                 p.name, p.topic, p.group, p.table, p.start, p.commit_interval
             )
             .unwrap();
+            if let Some(silver) = &p.silver {
+                write!(
+                    text,
+                    "dlq = {:?}\nbronze = {:?}\nreader_schema = {:?}\nprojection = {:?}\nrules_file = {:?}\n",
+                    silver.dlq, silver.bronze, silver.reader_schema, silver.projection, silver.rules_file
+                )
+                .unwrap();
+            }
         }
         // those of the embedded configuration have no topics here
-        for name in ["bronze-binance", "bronze-kraken"] {
+        for name in shipped_pipelines() {
             if self.pipelines.iter().all(|p| p.name != name) {
                 write!(text, "\n[pipelines.{name}]\nenabled = false\n").unwrap();
             }
@@ -194,4 +333,12 @@ impl Deployment {
 
 fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("k2-test-").tempdir().unwrap()
+}
+
+/// The names of the pipelines that the embedded configuration has.
+fn shipped_pipelines() -> Vec<String> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../config/k2.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let names = text.lines().filter_map(|line| line.strip_prefix("[pipelines.")?.strip_suffix(']'));
+    names.map(str::to_owned).collect()
 }

@@ -1,11 +1,12 @@
-//! A bronze table, read without K2: catalog record → metadata → manifests → Parquet.
+//! A table, read without K2: catalog record → metadata → manifests → Parquet.
 
 use super::files::Store;
 use crate::record::{content_crc, record_crc};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
-use iceberg::spec::{DataContentType, Manifest, ManifestList, TableMetadata};
+use bytes::Bytes;
+use iceberg::spec::{DataContentType, Manifest, ManifestList, Struct, TableMetadata};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -74,23 +75,23 @@ impl Catalog {
         }
     }
 
-    /// A bronze table as it stands now; none if there is no such table. `source` names the property with the position.
-    pub async fn bronze(&self, store: &Store, namespace: &str, table: &str, source: &str) -> Option<BronzeTable> {
+    /// A table as it stands now; none if there is no such table. `source` names the property with the position.
+    pub async fn table(&self, store: &Store, namespace: &str, table: &str, source: &str) -> Option<TableState> {
         // delete-after-commit may take the metadata file away between the two reads: look again
         for _ in 0..20 {
             let location = self.metadata_location(namespace, table).await?;
             if let Ok(bytes) = store.read(&location).await {
                 let metadata: TableMetadata = serde_json::from_slice(&bytes).expect("a metadata file");
-                return Some(BronzeTable { metadata, store: store.clone(), source: source.to_owned() });
+                return Some(TableState { metadata, store: store.clone(), source: source.to_owned() });
             }
         }
         panic!("the metadata file of {namespace}.{table} is not there")
     }
 }
 
-/// One state of a bronze table.
+/// One state of a table.
 #[derive(Debug)]
-pub struct BronzeTable {
+pub struct TableState {
     /// Its metadata.
     pub metadata: TableMetadata,
     store: Store,
@@ -106,15 +107,14 @@ pub struct LiveFile {
     pub rows: u64,
     /// Bytes, as its manifest says.
     pub bytes: u64,
+    /// Its partition value, as its manifest says.
+    pub partition: Struct,
 }
 
-impl BronzeTable {
+impl TableState {
     /// The position of the table's source in a topic: the next offset per partition.
     pub fn next_offsets(&self, topic: &str) -> BTreeMap<i32, i64> {
-        let Some(text) = self.metadata.properties().get(&format!("k2.source.{}", self.source)) else {
-            return BTreeMap::new();
-        };
-        let state: serde_json::Value = serde_json::from_str(text).expect("the position is JSON");
+        let Some(state) = self.position() else { return BTreeMap::new() };
         let Some(partitions) = state["topics"][topic]["partitions"].as_object() else { return BTreeMap::new() };
         partitions.iter().map(|(p, at)| (p.parse().unwrap(), at["next"].as_i64().unwrap())).collect()
     }
@@ -134,36 +134,56 @@ impl BronzeTable {
             let bytes = self.store.read(&manifest.manifest_path).await.expect("a manifest");
             for entry in Manifest::parse_avro(&bytes).unwrap().entries().iter().filter(|entry| entry.is_alive()) {
                 let file = entry.data_file();
-                assert_eq!(file.content_type(), DataContentType::Data, "bronze has no deletes: {}", file.file_path());
+                assert_eq!(file.content_type(), DataContentType::Data, "K2 makes no deletes: {}", file.file_path());
                 files.push(LiveFile {
                     location: file.file_path().to_owned(),
                     rows: file.record_count(),
                     bytes: file.file_size_in_bytes(),
+                    partition: file.partition().clone(),
                 });
             }
         }
         files
     }
 
-    /// All rows of a topic, by partition, as (offset, checksum); and what is wrong with the files.
-    pub async fn rows(&self, topic: &str) -> (BTreeMap<i32, Vec<(i64, u32)>>, Vec<String>) {
-        let mut rows = BTreeMap::new();
+    /// The number of rows, as the manifests say.
+    pub async fn row_count(&self) -> u64 {
+        self.files().await.iter().map(|file| file.rows).sum()
+    }
+
+    /// The position of the source, as it stands in the table's property.
+    pub fn position(&self) -> Option<serde_json::Value> {
+        let text = self.metadata.properties().get(&format!("k2.source.{}", self.source))?;
+        Some(serde_json::from_str(text).expect("the position is JSON"))
+    }
+
+    /// Every live file with its bytes, for those that are there; and what is wrong with the files.
+    pub(super) async fn contents(&self) -> (Vec<(LiveFile, Bytes)>, Vec<String>) {
+        let mut contents = Vec::new();
         let mut problems = Vec::new();
         let mut seen = BTreeSet::new();
         for file in self.files().await {
             if !seen.insert(file.location.clone()) {
                 problems.push(format!("{} is in the table twice", file.location));
             }
-            let bytes = match self.store.read(&file.location).await {
-                Ok(bytes) => bytes,
-                Err(e) => {
-                    problems.push(e);
-                    continue;
+            match self.store.read(&file.location).await {
+                Ok(bytes) => {
+                    if bytes.len() as u64 != file.bytes {
+                        problems.push(format!("{} has {} bytes, not {}", file.location, bytes.len(), file.bytes));
+                    }
+                    contents.push((file, bytes));
                 }
-            };
-            if bytes.len() as u64 != file.bytes {
-                problems.push(format!("{} has {} bytes, not {}", file.location, bytes.len(), file.bytes));
+                Err(e) => problems.push(e),
             }
+        }
+        (contents, problems)
+    }
+
+    /// All rows of a topic in a bronze table, by partition, as (offset, checksum); and what is wrong with the files.
+    pub async fn bronze_rows(&self, topic: &str) -> (BTreeMap<i32, Vec<(i64, u32)>>, Vec<String>) {
+        let mut rows = BTreeMap::new();
+        let (contents, mut problems) = self.contents().await;
+        for (file, bytes) in contents {
             let count = read_file(bytes, topic, &mut rows);
             if count != file.rows {
                 problems.push(format!("{} has {count} rows, not {}", file.location, file.rows));
@@ -174,7 +194,7 @@ impl BronzeTable {
 }
 
 /// Reads one data file and counts its rows (those of other topics too).
-fn read_file(bytes: bytes::Bytes, topic: &str, rows: &mut BTreeMap<i32, Vec<(i64, u32)>>) -> u64 {
+fn read_file(bytes: Bytes, topic: &str, rows: &mut BTreeMap<i32, Vec<(i64, u32)>>) -> u64 {
     const COLUMNS: [&str; 7] = ["raw_bytes", "topic", "partition", "offset", "kafka_timestamp", "key", "headers"];
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a Parquet file");
     let wanted = builder.schema().fields().iter().enumerate().filter(|(_, f)| COLUMNS.contains(&f.name().as_str()));

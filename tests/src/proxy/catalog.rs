@@ -4,6 +4,7 @@
 
 use super::RUNTIME;
 use super::http::{self, Answer, Request};
+use super::upstream::Upstream;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -65,7 +66,7 @@ impl CatalogProxy {
         let script = Arc::new(Mutex::new(Script::default()));
         let listener = RUNTIME.spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
         let listen = listener.local_addr().unwrap();
-        let upstream = Upstream { uri: uri.trim_end_matches('/').to_owned(), client: reqwest::Client::new() };
+        let upstream = Upstream::new(uri);
         let task = {
             let script = Arc::clone(&script);
             RUNTIME.spawn(async move {
@@ -117,28 +118,6 @@ impl CatalogProxy {
 impl Drop for CatalogProxy {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Upstream {
-    uri: String,
-    client: reqwest::Client,
-}
-
-impl Upstream {
-    async fn ask(&self, request: Request) -> Option<Answer> {
-        let method = request.method.parse().unwrap();
-        let mut ask = self.client.request(method, format!("{}{}", self.uri, request.target)).body(request.body);
-        for (name, value) in request.headers {
-            if !["host", "connection", "content-length"].contains(&name.as_str()) {
-                ask = ask.header(name, value);
-            }
-        }
-        let answer = ask.send().await.ok()?;
-        let content_type = answer.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let (status, content_type) = (answer.status().as_u16(), content_type.to_owned());
-        Some(Answer { status, content_type, body: answer.bytes().await.ok()?.to_vec() })
     }
 }
 

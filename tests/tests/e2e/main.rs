@@ -4,8 +4,17 @@
 
 mod bad_input;
 mod catalog_faults;
+mod dlq_task;
 mod harness;
 mod kills;
 mod readers;
+mod registry_faults;
+mod rules_change;
+mod shared_dlq;
+mod silver;
+mod silver_kills;
+mod silver_memory;
+mod third_exchange;
+mod topic_lifecycle;
 mod verify;
 mod zombie;

@@ -6,12 +6,13 @@
 
 use super::Part;
 use super::progress::TableState;
-use crate::generator::TradeGenerator;
 use crate::generator::load::Pace;
 use crate::generator::producer::{Ledger, Producer};
+use crate::generator::{Flaw, TradeGenerator};
 use k2_model::{Error, Partition, Result, clock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const MOST_UNCOMMITTED: i64 = 25_000;
 
 /// A record waits this long for company.
 const LINGER: Duration = Duration::from_millis(20);
+
+/// One record in so many is bad.
+pub(super) const BAD_ONE_IN: u64 = 2_000;
 
 /// How often a burst is produced.
 const BEAT: Duration = Duration::from_millis(10);
@@ -40,10 +44,12 @@ struct Work {
 
 struct Shared {
     ledger: Arc<Ledger>,
-    /// Per partition: the next offset in the table.
+    /// Per partition: the lower of the two tables' next offsets.
     committed: Vec<AtomicI64>,
     stop: AtomicBool,
     held_back: AtomicBool,
+    /// Bad records sent, by [`Flaw`].
+    spoiled: [AtomicU64; Flaw::ALL.len()],
 }
 
 impl Feed {
@@ -55,9 +61,11 @@ impl Feed {
             committed: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
             stop: AtomicBool::new(false),
             held_back: AtomicBool::new(false),
+            spoiled: Default::default(),
         });
         let producer = Producer::new(brokers, &shared.ledger, "lz4", LINGER)?;
-        let trades = TradeGenerator::new(part.exchange, seed);
+        let mut trades = TradeGenerator::new(part.exchange, seed);
+        trades.spoil(BAD_ONE_IN);
         Ok(Self { part, shared, work: Some(Work { producer, trades }), thread: None })
     }
 
@@ -78,16 +86,22 @@ impl Feed {
         &self.shared.ledger
     }
 
+    /// Bad records sent, by the reason that silver has to name.
+    pub(super) fn spoiled(&self) -> BTreeMap<&'static str, u64> {
+        Flaw::ALL.iter().map(|f| (f.reason(), self.shared.spoiled[*f as usize].load(Ordering::Relaxed))).collect()
+    }
+
     /// Whether it waits for the engine at the moment.
     pub(super) fn is_held_back(&self) -> bool {
         self.shared.held_back.load(Ordering::Relaxed)
     }
 
-    /// Takes note of what is in the table.
-    pub(super) fn committed(&self, table: &TableState) {
-        for (Partition(number), next) in &table.next_offsets {
+    /// Takes note of what is in both tables.
+    pub(super) fn committed(&self, bronze: &TableState, silver: &TableState) {
+        for (Partition(number), next) in &bronze.next_offsets {
+            let next = silver.next_offsets.get(&Partition(*number)).map_or(0, |silver| silver.0.min(next.0));
             if let Some(slot) = usize::try_from(*number).ok().and_then(|n| self.shared.committed.get(n)) {
-                slot.fetch_max(next.0, Ordering::Relaxed);
+                slot.fetch_max(next, Ordering::Relaxed);
             }
         }
     }
@@ -131,8 +145,11 @@ impl Work {
             self.trades.set_clock(clock::now_micros());
             for _ in 0..pace.due() {
                 value.clear();
-                let key = self.trades.next(&mut value);
-                self.producer.send(None, key, &value)?;
+                let record = self.trades.next(&mut value);
+                self.producer.send(None, record.key, record.value(&value))?;
+                if let Some(flaw) = record.flaw {
+                    shared.spoiled[flaw as usize].fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
         self.producer.flush(Duration::from_secs(30))

@@ -57,7 +57,14 @@ impl Folder {
              [http]\n\
              listen = \"\"\n\
              \n\
+             [registry]\n\
+             # one of the bad records of the demo has an unknown schema id\n\
+             unknown_id_grace = \"500ms\"\n\
+             \n\
              [defaults.bronze]\n\
+             commit_interval = \"1s\"\n\
+             \n\
+             [defaults.silver]\n\
              commit_interval = \"1s\"\n",
             shown = self.shown.join("k2.toml").display(),
             brokers = quoted(brokers),

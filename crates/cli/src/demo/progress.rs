@@ -30,19 +30,21 @@ pub(super) struct TableState {
     pub(super) next_offsets: BTreeMap<Partition, NextOffset>,
 }
 
-/// Ledger and table of one exchange, side by side.
+/// Ledger and tables of one exchange, side by side.
 #[derive(Debug, Clone)]
 pub(super) struct Observed {
     /// The exchange.
     pub(super) name: &'static str,
     /// Records that the broker acknowledged.
     pub(super) delivered: u64,
-    /// Offsets acknowledged that the table's position has not reached. Not «delivered − rows»: a row that is lost or
+    /// Offsets acknowledged that the position of one of the tables has not reached. Not «delivered − rows»: a row that is lost or
     /// doubled must not look like lag, the report is to find it.
     pub(super) lag: u64,
-    /// Rows in the table.
-    pub(super) rows: u64,
-    /// Data files.
+    /// Rows in the bronze table.
+    pub(super) bronze: u64,
+    /// Rows in the silver table.
+    pub(super) silver: u64,
+    /// Data files of both.
     pub(super) files: u64,
     /// Their bytes.
     pub(super) bytes: u64,
@@ -53,19 +55,23 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Puts the two side by side.
-    pub(super) fn new(part: &Part, ledger: &Ledger, table: &TableState, held_back: bool) -> Self {
-        let position = |number: i32| table.next_offsets.get(&Partition(number)).map_or(0, |next| next.0);
+    /// Puts them side by side.
+    pub(super) fn new(part: &Part, ledger: &Ledger, bronze: &TableState, silver: &TableState, held_back: bool) -> Self {
+        let position = |number: i32| {
+            let of = |table: &TableState| table.next_offsets.get(&Partition(number)).map_or(0, |next| next.0);
+            of(bronze).min(of(silver))
+        };
         let behind = (0i32..).zip(ledger.partitions()).map(|(number, p)| p.next_offset() - position(number));
         Self {
             name: part.exchange.name(),
             delivered: ledger.records(),
             // the report of a delivery may arrive after its commit
             lag: behind.filter_map(|offsets| u64::try_from(offsets).ok()).sum(),
-            rows: table.rows,
-            files: table.files,
-            bytes: table.bytes,
-            commits: table.commits,
+            bronze: bronze.rows,
+            silver: silver.rows,
+            files: bronze.files + silver.files,
+            bytes: bronze.bytes + silver.bytes,
+            commits: bronze.commits + silver.commits,
             held_back,
         }
     }
@@ -100,13 +106,13 @@ impl Tables {
     }
 
     /// The state of a table as it is now; as it was last seen if it cannot be read just now.
-    pub(super) async fn look(&mut self, part: &Part) -> TableState {
-        if let Ok(Some(table)) = self.load(part.table).await
-            && let Ok(state) = state_of(&table, part.group)
+    pub(super) async fn look(&mut self, name: &'static str, group: &str) -> TableState {
+        if let Ok(Some(table)) = self.load(name).await
+            && let Ok(state) = state_of(&table, group)
         {
-            self.last.insert(part.table, state);
+            self.last.insert(name, state);
         }
-        self.last.get(part.table).cloned().unwrap_or_default()
+        self.last.get(name).cloned().unwrap_or_default()
     }
 
     /// Where each table's current metadata file lies.

@@ -4,7 +4,7 @@
 use super::engine::Engine;
 use super::folder::Folder;
 use super::screen::{Look, Screen, grouped};
-use super::{Part, failed};
+use super::{DLQ, Part, failed};
 use crate::generator::producer::Ledger;
 use k2_model::{Error, Result};
 use serde::Deserialize;
@@ -16,8 +16,18 @@ use std::sync::Arc;
 const FOUND: u8 = 4;
 
 /// What is asked through `k2 sql`.
-const QUERY: &str = "SELECT CAST(key AS VARCHAR) AS symbol, COUNT(*) AS trades, MAX(kafka_timestamp) AS newest
-FROM bronze_binance_trades GROUP BY key ORDER BY trades DESC LIMIT 5";
+const QUERY: &str = "SELECT symbol, COUNT(*) AS trades, MIN(price) AS low, MAX(price) AS high
+FROM silver_binance_trades GROUP BY symbol ORDER BY trades DESC LIMIT 5";
+
+/// What one exchange's feed has sent.
+pub(super) struct Sent {
+    /// The exchange.
+    pub(super) part: Part,
+    /// What the broker acknowledged.
+    pub(super) ledger: Arc<Ledger>,
+    /// Bad records among them, by the reason that silver has to name.
+    pub(super) spoiled: BTreeMap<&'static str, u64>,
+}
 
 /// One partition, as the table has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -34,20 +44,21 @@ pub(super) async fn print(
     screen: &mut Screen,
     folder: &Folder,
     engine: &Engine,
-    ledgers: &[(Part, Arc<Ledger>)],
+    sent: &[Sent],
     metadata: &[String],
 ) -> Result<ExitCode> {
     let verified = verify(screen, engine).await?;
     query(screen, engine).await?;
-    let equal = receipts(screen, engine, ledgers).await?;
-    let good = verified && equal;
+    let equal = receipts(screen, engine, sent).await?;
+    let routed = rejects(screen, engine, sent).await?;
+    let good = verified && equal && routed;
     let verdict = if good {
-        screen.styled("Nothing lost, nothing doubled.", Look::Good)
+        screen.styled("Nothing lost, nothing doubled, nothing in the wrong place.", Look::Good)
     } else {
         screen.styled("The tables do not hold what the broker acknowledged.", Look::Bad)
     };
     screen.line(&format!("\n{verdict}"));
-    how_to_read(screen, folder, ledgers, metadata);
+    how_to_read(screen, folder, sent, metadata);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
 }
 
@@ -70,39 +81,77 @@ async fn query(screen: &mut Screen, engine: &Engine) -> Result<()> {
     succeeded("k2 sql", &output)
 }
 
-/// Every partition's rows against what the broker acknowledged. K2's own offsets play no part in it.
-async fn receipts(screen: &mut Screen, engine: &Engine, ledgers: &[(Part, Arc<Ledger>)]) -> Result<bool> {
+/// Every partition's rows against what the broker acknowledged, in bronze, and in silver and DLQ together. K2's own offsets
+/// play no part in it.
+async fn receipts(screen: &mut Screen, engine: &Engine, sent: &[Sent]) -> Result<bool> {
     heading(screen, "the broker's receipts against the tables");
     let mut all_equal = true;
-    for (part, ledger) in ledgers {
-        let sql = format!(
-            "SELECT \"partition\" AS kafka_partition, COUNT(*) AS row_count, COUNT(DISTINCT \"offset\") AS different, \
-             MIN(\"offset\") AS first_offset, MAX(\"offset\") AS last_offset FROM market_data.{} GROUP BY \"partition\"",
-            part.table
+    for Sent { part, ledger, .. } in sent {
+        let bronze = format!("SELECT \"partition\" AS p, \"offset\" AS o FROM market_data.{}", part.table);
+        let silver = format!(
+            "SELECT kafka_partition AS p, kafka_offset AS o FROM market_data.{} UNION ALL \
+             SELECT kafka_partition, kafka_offset FROM market_data.{DLQ} WHERE bronze_source = '{}'",
+            part.silver_table, part.table
         );
-        let output = engine.tool(&["sql", "--format", "json", &sql]).await?;
-        succeeded("k2 sql", &output)?;
-        let counted = parse_counted(&output.stdout)?;
-        let rows: u64 = counted.values().map(|c| c.row_count).sum();
-        let differences = differences(ledger, &counted);
-        let mark = if differences.is_empty() {
-            screen.styled("equal", Look::Good)
-        } else {
-            screen.styled("DIFFERENT", Look::Bad)
-        };
-        screen.line(&format!(
-            "  {:<8}{:>11} acknowledged {:>11} rows   {} partitions {mark}",
-            part.exchange.name(),
-            grouped(ledger.records()),
-            grouped(rows),
-            part.partitions
-        ));
-        for difference in &differences {
-            screen.line(&format!("    {difference}"));
+        for (place, rows) in [("bronze", bronze), ("silver + DLQ", silver)] {
+            let sql = format!(
+                "SELECT p AS kafka_partition, COUNT(*) AS row_count, COUNT(DISTINCT o) AS different, \
+                 MIN(o) AS first_offset, MAX(o) AS last_offset FROM ({rows}) GROUP BY p"
+            );
+            let output = engine.tool(&["sql", "--format", "json", &sql]).await?;
+            succeeded("k2 sql", &output)?;
+            let counted = parse_counted(&output.stdout)?;
+            let rows: u64 = counted.values().map(|c| c.row_count).sum();
+            let differences = differences(ledger, &counted);
+            let mark = if differences.is_empty() {
+                screen.styled("equal", Look::Good)
+            } else {
+                screen.styled("DIFFERENT", Look::Bad)
+            };
+            screen.line(&format!(
+                "  {:<8}{:>11} acknowledged {:>11} rows in {place:<13} {} partitions {mark}",
+                part.exchange.name(),
+                grouped(ledger.records()),
+                grouped(rows),
+                part.partitions
+            ));
+            for difference in &differences {
+                screen.line(&format!("    {difference}"));
+            }
+            all_equal &= differences.is_empty();
         }
-        all_equal &= differences.is_empty();
     }
     Ok(all_equal)
+}
+
+/// A reason and how many dead letters have it.
+#[derive(Debug, Deserialize)]
+struct Reason {
+    error_reason: String,
+    letters: u64,
+}
+
+/// Where the bad records went: each kind by its reason, and no good record among them.
+async fn rejects(screen: &mut Screen, engine: &Engine, sent: &[Sent]) -> Result<bool> {
+    heading(screen, "the bad records that were sent against the dead letters");
+    let sql = format!("SELECT error_reason, COUNT(*) AS letters FROM market_data.{DLQ} GROUP BY error_reason");
+    let output = engine.tool(&["sql", "--format", "json", &sql]).await?;
+    succeeded("k2 sql", &output)?;
+    let found: Vec<Reason> =
+        serde_json::from_slice(&output.stdout).map_err(|e| failed("cannot read the answer of k2 sql", e))?;
+    let mut counts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (reason, count) in sent.iter().flat_map(|s| &s.spoiled) {
+        counts.entry(reason).or_default().0 += count;
+    }
+    for Reason { error_reason, letters } in &found {
+        counts.entry(error_reason).or_default().1 += letters;
+    }
+    for (reason, (sent, letters)) in counts.iter().filter(|(_, counts)| **counts != (0, 0)) {
+        let mark =
+            if sent == letters { screen.styled("equal", Look::Good) } else { screen.styled("DIFFERENT", Look::Bad) };
+        screen.line(&format!("  {reason:<24}{:>6} sent {:>6} in the DLQ   {mark}", grouped(*sent), grouped(*letters)));
+    }
+    Ok(counts.values().all(|(sent, letters)| sent == letters))
 }
 
 fn parse_counted(json: &[u8]) -> Result<BTreeMap<u16, Counted>> {
@@ -138,8 +187,8 @@ fn differences(ledger: &Ledger, counted: &BTreeMap<u16, Counted>) -> Vec<String>
     found
 }
 
-fn how_to_read(screen: &mut Screen, folder: &Folder, ledgers: &[(Part, Arc<Ledger>)], metadata: &[String]) {
-    let table = ledgers.first().map_or("", |(part, _)| part.table);
+fn how_to_read(screen: &mut Screen, folder: &Folder, sent: &[Sent], metadata: &[String]) {
+    let table = sent.first().map_or("", |s| s.part.table);
     let location = metadata.first().map_or("", String::as_str);
     // as it was called: the program need not be on the path
     let program = std::env::args().next().unwrap_or_else(|| "k2".to_owned());

@@ -32,7 +32,7 @@ pub(super) struct Screen {
 struct Sample {
     at: Duration,
     delivered: Vec<u64>,
-    rows: Vec<u64>,
+    silver: Vec<u64>,
 }
 
 /// How a word looks on a terminal.
@@ -70,8 +70,13 @@ impl Screen {
             self.line(&format!("  topic    {:<34}{:>3} partitions {rate:>8} records/s", part.topic, part.partitions));
         }
         for part in &PARTS {
-            self.line(&format!("  table    market_data.{}", part.table));
+            self.line(&format!("  tables   market_data.{}, .{}", part.table, part.silver_table));
         }
+        self.line(&format!(
+            "  rejects  market_data.{}: one record in {} is bad",
+            super::DLQ,
+            grouped(super::feed::BAD_ONE_IN)
+        ));
         self.line(&format!("  folder   {}: SQLite catalog, Parquet files, log", folder.shown().display()));
         let kills = if super::kill_times(seconds).len() == 1 { "one kill -9" } else { "two kill -9" };
         self.line(&format!("  plan     {seconds} s of trades, {kills}, then rows against the broker's receipts\n"));
@@ -110,7 +115,7 @@ impl Screen {
         self.history.push_back(Sample {
             at: now,
             delivered: seen.iter().map(|o| o.delivered).collect(),
-            rows: seen.iter().map(|o| o.rows).collect(),
+            silver: seen.iter().map(|o| o.silver).collect(),
         });
         while self.history.len() > 2 && self.history.front().is_some_and(|s| s.at + RATES_OVER < now) {
             self.history.pop_front();
@@ -131,29 +136,27 @@ impl Screen {
     fn block(&self, seen: &[Observed], pid: Option<u32>, memory: Option<Memory>) -> String {
         let mut block = String::new();
         let head = format!(
-            "  {:<8}{:>13}{:>8}{:>14}{:>8}{:>10}{:>8}{:>7}",
+            "  {:<8}{:>13}{:>8}{:>13}{:>13}{:>8}{:>10}",
             clock(self.now),
             "produced",
             "/s",
-            "committed",
+            "bronze",
+            "silver",
             "/s",
             "lag",
-            "commits",
-            "files"
         );
         let _ = writeln!(block, "\n{}", self.styled(&head, Look::Dim));
         for (index, o) in seen.iter().enumerate() {
             let _ = writeln!(
                 block,
-                "  {:<8}{:>13}{:>8}{:>14}{:>8}{:>10}{:>8}{:>7}",
+                "  {:<8}{:>13}{:>8}{:>13}{:>13}{:>8}{:>10}",
                 o.name,
                 grouped(o.delivered),
                 grouped(self.rate(|s| s.delivered.get(index))),
-                grouped(o.rows),
-                grouped(self.rate(|s| s.rows.get(index))),
+                grouped(o.bronze),
+                grouped(o.silver),
+                grouped(self.rate(|s| s.silver.get(index))),
                 grouped(o.lag),
-                grouped(o.commits),
-                grouped(o.files),
             );
         }
         let engine = match (pid, memory) {
@@ -163,9 +166,10 @@ impl Screen {
                 format!("k2 run, pid {pid}: {} of memory, {} at most", bytes(memory.now), bytes(memory.peak))
             }
         };
-        let size = bytes(seen.iter().map(|o| o.bytes).sum());
+        let sum = |field: fn(&Observed) -> u64| seen.iter().map(field).sum::<u64>();
+        let (size, files, commits) = (bytes(sum(|o| o.bytes)), grouped(sum(|o| o.files)), grouped(sum(|o| o.commits)));
         let note = if seen.iter().any(|o| o.held_back) { "; trades wait: the broker is full" } else { "" };
-        let _ = writeln!(block, "  {engine}; tables {size}{note}");
+        let _ = writeln!(block, "  {engine}\n  tables {size}, {files} files, {commits} commits{note}");
         block
     }
 
@@ -180,12 +184,13 @@ impl Screen {
             (Some(_), Some(memory)) => format!("memory {}", bytes(memory.now)),
         };
         format!(
-            "  {}  produced {} ({}/s)  committed {} ({}/s)  lag {}  commits {}  files {}  {engine}",
+            "  {}  produced {} ({}/s)  bronze {}  silver {} ({}/s)  lag {}  commits {}  files {}  {engine}",
             clock(self.now),
             grouped(sum(|o| o.delivered)),
             grouped(rate(|s| &s.delivered)),
-            grouped(sum(|o| o.rows)),
-            grouped(rate(|s| &s.rows)),
+            grouped(sum(|o| o.bronze)),
+            grouped(sum(|o| o.silver)),
+            grouped(rate(|s| &s.silver)),
             grouped(sum(|o| o.lag)),
             grouped(sum(|o| o.commits)),
             grouped(sum(|o| o.files)),

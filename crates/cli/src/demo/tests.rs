@@ -17,7 +17,7 @@ fn the_broker_has_the_topics_and_speaks_kafka() {
     let ledger = Ledger::new(PARTS[1].topic, usize::from(PARTS[1].partitions));
     let producer = Producer::new(&broker.address(), &ledger, "lz4", Duration::from_millis(1)).unwrap();
     for number in 0..100 {
-        producer.send(None, &format!("key-{number}"), b"value").unwrap();
+        producer.send(None, &format!("key-{number}"), Some(b"value")).unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
     assert_eq!(ledger.records(), 100);

@@ -43,6 +43,9 @@ pub(crate) struct BenchLoadArgs {
     /// Producers at work
     #[arg(long, default_value_t = 2)]
     threads: u8,
+    /// One record in so many is bad, in one of many ways; 0: all are good
+    #[arg(long, default_value_t = 0)]
+    bad_one_in: u64,
     /// The same seed makes the same trades
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -88,6 +91,7 @@ fn produce(args: &BenchLoadArgs, ledger: &Arc<Ledger>, number: u64, share: u64) 
     let threads = usize::from(args.threads.max(1));
     let shard = usize::try_from(number).unwrap_or_default();
     let mut trades = TradeGenerator::sharded(args.exchange, args.seed, shard, threads);
+    trades.spoil(args.bad_one_in);
     let mut pace = args.rate.map(|rate| Pace::new(precise(rate) / f64::from(args.threads.max(1))));
     let mut value = Vec::with_capacity(256);
     // with --even: a burst into each partition in turn, each thread starting at another one
@@ -103,8 +107,8 @@ fn produce(args: &BenchLoadArgs, ledger: &Arc<Ledger>, number: u64, share: u64) 
         let partition = in_turn.as_mut().and_then(Iterator::next).and_then(|p| i32::try_from(p).ok());
         for _ in 0..burst {
             value.clear();
-            let key = trades.next(&mut value);
-            producer.send(partition, key, &value)?;
+            let record = trades.next(&mut value);
+            producer.send(partition, record.key, record.value(&value))?;
         }
         left -= burst;
     }

@@ -137,8 +137,10 @@ impl Producer {
     }
 
     /// Hands a record to librdkafka, which copies it; waits while its queue is full. No partition: the key decides.
-    pub(crate) fn send(&self, partition: Option<i32>, key: &str, value: &[u8]) -> Result<()> {
-        let mut record = BaseRecord::to(&self.topic).key(key).payload(value);
+    /// No value: a tombstone.
+    pub(crate) fn send(&self, partition: Option<i32>, key: &str, value: Option<&[u8]>) -> Result<()> {
+        let mut record: BaseRecord<'_, str, [u8]> = BaseRecord::to(&self.topic).key(key);
+        record.payload = value;
         record.partition = partition;
         loop {
             match self.client.send(record) {

@@ -8,8 +8,8 @@ use rdkafka::mocking::MockCluster;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-const BINANCE_SCHEMA: &str = include_str!("../../../../config/schemas/binance_raw_trade.avsc");
-const KRAKEN_SCHEMA: &str = include_str!("../../../../config/schemas/kraken_raw_trade.avsc");
+const BINANCE_SCHEMA: &str = include_str!("../../../../config/schemas/1-binance_raw_trade.avsc");
+const KRAKEN_SCHEMA: &str = include_str!("../../../../config/schemas/2-kraken_raw_trade.avsc");
 
 /// Decodes by the writer schema, with a library that is not ours; the body must be consumed to its end.
 fn decode(schema: &Schema, id: u32, record: &[u8]) -> HashMap<String, Value> {
@@ -73,7 +73,7 @@ fn binance_trades_decode_and_are_realistic() {
     let mut record = Vec::new();
     for _ in 0..50_000 {
         record.clear();
-        let key = trades.next(&mut record);
+        let key = trades.next(&mut record).key;
         let trade = decode(&schema, 1, &record);
         assert_eq!(text(&trade["event_type"]), "trade");
         assert_eq!(text(&trade["symbol"]), key);
@@ -110,7 +110,7 @@ fn kraken_trades_decode_and_are_realistic() {
     let mut record = Vec::new();
     for _ in 0..50_000 {
         record.clear();
-        let key = trades.next(&mut record);
+        let key = trades.next(&mut record).key;
         let trade = decode(&schema, 2, &record);
         assert_eq!(text(&trade["pair"]), key);
         let shown = text(&trade["price"]).split_once('.').unwrap().1.len();
@@ -134,7 +134,7 @@ fn prices_walk_but_stay_in_sight() {
     let (mut prices, mut record) = (Vec::new(), Vec::new());
     for n in 0..2_000_000 {
         record.clear();
-        if trades.next(&mut record) == "BTCUSDT" && n % 10 == 0 {
+        if trades.next(&mut record).key == "BTCUSDT" && n % 10 == 0 {
             prices.push(decimal(&decode(&schema, 1, &record)["price"], 8));
         }
     }
@@ -170,7 +170,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 fn shards_have_no_symbol_in_common_and_all_together() {
     let symbols = |shard| {
         let (mut value, mut trades) = (Vec::new(), TradeGenerator::sharded(Exchange::Binance, 1, shard, 3));
-        (0..20_000).map(|_| trades.next(&mut value)).collect::<HashSet<_>>()
+        (0..20_000).map(|_| trades.next(&mut value).key).collect::<HashSet<_>>()
     };
     let shards = [symbols(0), symbols(1), symbols(2)];
     assert_eq!(shards.iter().flatten().collect::<HashSet<_>>().len(), market::BINANCE.len());
@@ -204,8 +204,8 @@ fn the_ledger_agrees_with_the_broker() {
     let (mut trades, mut value) = (TradeGenerator::binance(1), Vec::new());
     for _ in 0..20_000 {
         value.clear();
-        let key = trades.next(&mut value);
-        producer.send(None, key, &value).unwrap();
+        let key = trades.next(&mut value).key;
+        producer.send(None, key, Some(&value)).unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
     ledger.check().unwrap();
@@ -222,4 +222,23 @@ fn a_refused_record_is_in_the_ledger() {
     ledger.acknowledged(1, 0);
     let message = ledger.check().unwrap_err().to_string();
     assert!(message.contains("1 records were not acknowledged") && message.contains("partition 1"), "{message}");
+}
+
+#[test]
+fn one_record_in_so_many_is_bad_in_every_way_and_the_rest_stay_good() {
+    let schema = Schema::parse_str(BINANCE_SCHEMA).unwrap();
+    let mut trades = TradeGenerator::binance(3);
+    trades.spoil(100);
+    let (mut bad, mut record) = (HashMap::new(), Vec::new());
+    for _ in 0..50_000 {
+        record.clear();
+        let generated = trades.next(&mut record);
+        match generated.flaw {
+            Some(flaw) => *bad.entry(flaw.reason()).or_insert(0) += 1,
+            None => assert_eq!(text(&decode(&schema, 1, &record)["symbol"]), generated.key),
+        }
+        assert_eq!(generated.value(&record).is_none(), generated.flaw == Some(Flaw::Tombstone));
+    }
+    assert_eq!(bad.len(), Flaw::ALL.len(), "{bad:?}");
+    assert!((400..600).contains(&bad.values().sum::<i32>()), "{bad:?}");
 }

@@ -1,11 +1,12 @@
 //! From the merged layers to the typed configuration, or to all that is wrong.
 
 use super::checks;
-use super::layers::{Merged, REQUIRED};
+use super::layers::Merged;
 use super::report::{ConfigError, ConfigErrors, Origin};
+use super::schema::required;
 use super::value::{Properties, Secret, Uri, Value};
-use super::{Catalog, CatalogKind, Config, Http, Kafka, Memory, Pipeline, PipelineKind, Registry, Rules};
-use super::{Start, Store, StoreKeys};
+use super::{Catalog, CatalogKind, Config, Http, Kafka, Memory, Pipeline, PipelineKind, Registry, RegistryAuth};
+use super::{Rules, Silver, Start, Store, StoreKeys};
 use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -40,9 +41,25 @@ fn kafka(read: &Reader<'_>) -> Kafka {
 
 fn registry(read: &Reader<'_>) -> Registry {
     Registry {
-        url: read.uri_if_set("registry.url"),
+        urls: read.uris("registry.url"),
+        auth: registry_auth(read),
+        ca_file: Some(read.text("registry.ca_file")).filter(|file| !file.is_empty()),
+        connect_timeout: read.duration("registry.connect_timeout"),
+        request_timeout: read.duration("registry.request_timeout"),
         folder: read.text("registry.folder"),
         unknown_id_grace: read.duration("registry.unknown_id_grace"),
+    }
+}
+
+fn registry_auth(read: &Reader<'_>) -> RegistryAuth {
+    let (user, password) = (read.text("registry.user"), read.secret("registry.password"));
+    let token = read.secret("registry.token");
+    if !token.expose().is_empty() {
+        RegistryAuth::Bearer(token)
+    } else if !user.is_empty() {
+        RegistryAuth::Basic { user, password }
+    } else {
+        RegistryAuth::None
     }
 }
 
@@ -83,29 +100,31 @@ fn rules(read: &Reader<'_>) -> Rules {
 
 fn pipeline(read: &Reader<'_>, name: &str) -> Pipeline {
     let own = |key: &str| format!("pipelines.{name}.{key}");
-    // its own block, else the defaults of its kind
-    let settable = |key: &str| {
-        let own = own(key);
-        if read.merged.value(&own).is_some() || read.merged.is_broken(&own) {
-            own
-        } else {
-            format!("defaults.bronze.{key}")
-        }
-    };
-    let lacks: Vec<&str> = REQUIRED
-        .into_iter()
-        .filter(|key| read.merged.value(&own(key)).is_none() && !read.merged.is_broken(&own(key)))
-        .collect();
+    let settable = |key: &str| read.merged.settable(name, key);
+    let silver = read.merged.kind(name) == "silver";
+    let lacks: Vec<&str> =
+        required(read.merged.kind(name)).iter().copied().filter(|key| !read.merged.is_set(&own(key))).collect();
     if !lacks.is_empty() {
         read.errors.borrow_mut().extend(read.merged.incomplete(name, &lacks));
     }
-    let required = |key: &str| read.merged.text(&own(key)).unwrap_or_default().to_owned();
+    let needed = |key: &str| read.merged.text(&own(key)).unwrap_or_default().to_owned();
+    let kind = if silver {
+        PipelineKind::Silver(Silver {
+            dlq: read.text(&settable("dlq")),
+            bronze: read.text(&settable("bronze")),
+            reader_schema: needed("reader_schema"),
+            projection: needed("projection"),
+            rules_file: read.text(&settable("rules_file")),
+        })
+    } else {
+        PipelineKind::Bronze
+    };
     Pipeline {
         name: name.to_owned(),
-        kind: PipelineKind::Bronze,
-        topic: required("topic"),
-        group: required("group"),
-        table: required("table"),
+        kind,
+        topic: needed("topic"),
+        group: needed("group"),
+        table: needed("table"),
         enabled: read.flag(&settable("enabled")),
         start: if read.text(&settable("start")) == "latest" { Start::Latest } else { Start::Earliest },
         commit_interval: read.duration(&settable("commit_interval")),
@@ -146,6 +165,13 @@ impl Reader<'_> {
     fn uri_if_set(&self, key: &str) -> Option<Uri> {
         self.get(key, |value| match value {
             Value::Uri(uri) => Some((!uri.expose().is_empty()).then(|| uri.clone())),
+            _ => None,
+        })
+    }
+
+    fn uris(&self, key: &str) -> Vec<Uri> {
+        self.get(key, |value| match value {
+            Value::Uris(all) => Some(all.clone()),
             _ => None,
         })
     }

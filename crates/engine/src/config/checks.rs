@@ -3,9 +3,9 @@
 //! A check never repeats a value that may hold a password.
 
 use super::layers::Merged;
+use super::pipelines;
 use super::report::ConfigError;
 use super::value::Value;
-use std::collections::BTreeMap;
 
 type Checked = Result<(), String>;
 
@@ -36,14 +36,20 @@ pub(super) fn pipeline_name(text: &str) -> Checked {
     identifier(text).map_err(|e| format!("a pipeline's name: {e}"))
 }
 
+pub(super) fn identifier_or_empty(text: &str) -> Checked {
+    if text.is_empty() { Ok(()) } else { identifier(text) }
+}
+
 pub(super) fn pipeline_kind(text: &str) -> Checked {
     match text {
-        "bronze" => Ok(()),
-        "silver" => {
-            Err("this version runs bronze pipelines only; take the silver block out of the configuration".into())
-        }
-        _ => Err(format!("{text:?} is not a kind of pipeline; the only one in this version is \"bronze\"")),
+        "bronze" | "silver" => Ok(()),
+        _ => Err(format!("{text:?} is not a kind of pipeline; there are \"bronze\" and \"silver\"")),
     }
+}
+
+/// A user's name for basic authentication, in which a colon ends it.
+pub(super) fn user(text: &str) -> Checked {
+    if text.contains(':') { Err("must not have a `:` in it".into()) } else { Ok(()) }
 }
 
 pub(super) fn topic(text: &str) -> Checked {
@@ -109,8 +115,12 @@ pub(super) fn http_or_empty(text: &str) -> Checked {
     if text.is_empty() { Ok(()) } else { http(text) }
 }
 
-fn http(text: &str) -> Checked {
-    let url = url::Url::parse(text).map_err(|e| format!("is not an address ({e}); write http://host:port"))?;
+pub(super) fn http(text: &str) -> Checked {
+    const ESCAPE: &str = "characters such as / @ , # in a password are written %2F %40 %2C %23";
+    let url = url::Url::parse(text).map_err(|e| match text.contains('@') {
+        true => format!("is not an address ({e}); write http://host:port; {ESCAPE}"),
+        false => format!("is not an address ({e}); write http://host:port"),
+    })?;
     match url.scheme() {
         "http" | "https" => Ok(()),
         other => Err(format!("has the scheme {other:?}; write http://… or https://…")),
@@ -200,7 +210,8 @@ pub(super) fn together(merged: &Merged, errors: &mut Vec<ConfigError>) {
         errors.extend(merged.error("catalog.warehouse", problem));
     }
     keys_of_the_store(merged, errors);
-    pipelines(merged, errors);
+    login_of_the_registry(merged, errors);
+    pipelines::together(merged, errors);
 }
 
 fn catalog_type_and_uri(merged: &Merged, errors: &mut Vec<ConfigError>) {
@@ -241,27 +252,26 @@ fn keys_of_the_store(merged: &Merged, errors: &mut Vec<ConfigError>) {
     }
 }
 
-/// No two enabled pipelines may do each other's work.
-fn pipelines(merged: &Merged, errors: &mut Vec<ConfigError>) {
-    const CLASHES: [(&str, &str, &str); 3] = [
-        ("topic", "group", "two readers in one group take each other's partitions; give one of them another group"),
-        ("topic", "table", "every record would be in the table twice; give one of them another table"),
-        ("group", "table", "the table keeps its offsets under the group's name; give one of them another group"),
-    ];
-    let names: Vec<&str> = merged.pipelines().filter(|name| merged.enabled(name)).collect();
-    let mut told = std::collections::BTreeSet::new();
-    for (one, two, why) in CLASHES {
-        let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-        for name in &names {
-            let (first, second) = (format!("pipelines.{name}.{one}"), format!("pipelines.{name}.{two}"));
-            let (Some(a), Some(b)) = (merged.text(&first), merged.text(&second)) else { continue };
-            if let Some(other) = seen.insert((a, b), name)
-                && told.insert((other, *name))
-            {
-                // the later of the two, unless it is a default
-                let at = if merged.is_default(&second) { format!("pipelines.{other}.{two}") } else { second };
-                errors.extend(merged.error(&at, format!("{other} and {name} have the same {one} and {two}: {why}")));
-            }
-        }
+/// Who asks the registry is said once, and whole.
+fn login_of_the_registry(merged: &Merged, errors: &mut Vec<ConfigError>) {
+    let secret = |key: &str| matches!(merged.value(key), Some(Value::Secret(secret)) if !secret.expose().is_empty());
+    let (password, token) = (secret("registry.password"), secret("registry.token"));
+    let user = merged.text("registry.user").is_some_and(|user| !user.is_empty());
+    if token && (user || password) {
+        let problem =
+            "is set beside registry.user or registry.password; the registry takes one login, take the other out";
+        errors.extend(merged.error("registry.token", problem));
+    }
+    if password && !user && !merged.is_broken("registry.user") {
+        errors.extend(merged.error("registry.password", "needs registry.user beside it"));
+    }
+    if user && !password && !merged.is_broken("registry.password") {
+        errors.extend(merged.error("registry.user", "needs registry.password beside it"));
+    }
+    let Some(Value::Uris(all)) = merged.value("registry.url") else { return };
+    let login = |uri: &super::value::Uri| url::Url::parse(uri.expose()).is_ok_and(|url| !url.username().is_empty());
+    if (token || user) && all.iter().any(login) {
+        let problem = "has a user in it, beside registry.user or registry.token; the registry takes one login, take the other out";
+        errors.extend(merged.error("registry.url", problem));
     }
 }

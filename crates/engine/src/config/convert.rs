@@ -16,7 +16,7 @@ pub(super) enum Raw<'a> {
 /// What a key wants, as part of a sentence.
 pub(super) fn wants(kind: &Kind) -> String {
     match kind {
-        Kind::Text(_) | Kind::Uri(_) | Kind::Secret => "a text in quotes".into(),
+        Kind::Text(_) | Kind::Uri(_) | Kind::Uris(_) | Kind::Secret => "a text in quotes".into(),
         Kind::Flag => "true or false".into(),
         Kind::Duration(..) => "a duration such as \"10s\"".into(),
         Kind::Size(_) => "a size such as \"64MiB\"".into(),
@@ -70,6 +70,13 @@ fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
     match kind {
         Kind::Text(check) => check(text).map(|()| Value::Text(text.to_owned())),
         Kind::Uri(check) => check(text).map(|()| Value::Uri(Uri::new(text))),
+        Kind::Uris(check) => {
+            if text.is_empty() {
+                return Ok(Value::Uris(Vec::new()));
+            }
+            let one = |uri: &str| check(uri.trim()).map(|()| Uri::new(uri.trim()));
+            text.split(',').map(one).collect::<Result<_, _>>().map(Value::Uris)
+        }
         Kind::Secret => Ok(Value::Secret(Secret::new(text))),
         Kind::Flag => text.parse().map(Value::Flag).map_err(|_| format!("{text:?} is neither true nor false")),
         Kind::Duration(least, most) => duration(text).and_then(|time| bounded_duration(*least, *most, time)),

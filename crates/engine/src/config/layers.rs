@@ -5,7 +5,7 @@
 use super::checks;
 use super::convert::{Raw, convert, wants};
 use super::report::{ConfigError, Origin, line_and_column, nearest};
-use super::schema::{Found, Key, Kind, find, unknown};
+use super::schema::{Found, Key, Kind, find, required, unknown};
 use super::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -66,7 +66,11 @@ impl Merged {
             path.push(name.to_owned());
             match (find(path), item.as_table_like(), item) {
                 (Found::Section, Some(below), _) => {
-                    if self.enter(path, below, &key_at, locate) {
+                    let good = match path.as_slice() {
+                        [section, pipeline] if section == "pipelines" => self.name_pipeline(pipeline, &key_at),
+                        _ => true,
+                    };
+                    if good {
                         self.walk(below, path, locate);
                     }
                 }
@@ -95,28 +99,6 @@ impl Merged {
             }
             path.pop();
         }
-    }
-
-    /// On entering a section of a file. False: it is to be skipped, the error is told.
-    fn enter(&mut self, path: &[String], table: &dyn TableLike, key_at: &Origin, locate: Locate<'_>) -> bool {
-        let [section, pipeline] = path else { return true };
-        if section != "pipelines" {
-            return true;
-        }
-        if let Some(kind) = table.get("kind")
-            && let Some("silver") = kind.as_str()
-        {
-            // its other keys would be unknown as well: one error is enough
-            let origin = kind.span().map_or_else(|| key_at.clone(), |s| locate(s.start));
-            let key = format!("pipelines.{pipeline}.kind");
-            self.errors.extend(checks::pipeline_kind("silver").err().map(|problem| ConfigError {
-                origin,
-                key,
-                problem,
-            }));
-            return false;
-        }
-        self.name_pipeline(pipeline, key_at)
     }
 
     /// Takes note of a pipeline. False: the name is no good.
@@ -259,10 +241,26 @@ impl Merged {
         self.pipelines.keys().map(String::as_str)
     }
 
+    /// A pipeline's kind. Bronze where none is said, or a wrong one: that error is told already.
+    pub(super) fn kind(&self, pipeline: &str) -> &str {
+        self.text(&format!("pipelines.{pipeline}.kind")).unwrap_or("bronze")
+    }
+
+    /// Whether a key has a value in any layer, be it a wrong one.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.entries.contains_key(key) || self.is_broken(key)
+    }
+
+    /// Where a pipeline's key stands: in its own block, else in the defaults of its kind.
+    pub(super) fn settable(&self, pipeline: &str, key: &str) -> String {
+        let own = format!("pipelines.{pipeline}.{key}");
+        let default = format!("defaults.{}.{key}", self.kind(pipeline));
+        if self.is_set(&own) || !self.is_set(&default) { own } else { default }
+    }
+
     /// Whether a pipeline is to run.
     pub(super) fn enabled(&self, pipeline: &str) -> bool {
-        let own = self.value(&format!("pipelines.{pipeline}.enabled"));
-        matches!(own.or_else(|| self.value("defaults.bronze.enabled")), Some(Value::Flag(true)))
+        matches!(self.value(&self.settable(pipeline, "enabled")), Some(Value::Flag(true)))
     }
 
     /// An error about a key that has been set.
@@ -275,9 +273,10 @@ impl Merged {
     pub(super) fn incomplete(&self, pipeline: &str, lacks: &[&str]) -> Option<ConfigError> {
         let origin = self.pipelines.get(pipeline)?.clone();
         let others = self.pipelines().filter(|other| *other != pipeline);
+        let needs = required(self.kind(pipeline));
         let problem = match nearest(pipeline, others) {
-            Some(right) if lacks.len() == REQUIRED.len() => {
-                format!("there is no such pipeline; did you mean {right}? A new one needs {}", REQUIRED.join(", "))
+            Some(right) if lacks.len() == needs.len() => {
+                format!("there is no such pipeline; did you mean {right}? A new one needs {}", needs.join(", "))
             }
             _ => format!("lacks {}", lacks.join(", ")),
         };
@@ -294,9 +293,6 @@ impl Merged {
         self.entries.iter().filter_map(move |(key, entry)| Some((key.strip_prefix(prefix)?, &entry.value)))
     }
 }
-
-/// What every pipeline must say for itself.
-pub(super) const REQUIRED: [&str; 4] = ["kind", "topic", "group", "table"];
 
 /// Whether the environment would spell both names alike.
 fn same_name(one: &str, two: &str) -> bool {

@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Text(Check),
     /// An address, which may hold a password.
     Uri(Check),
+    /// Several addresses with commas between them; each is checked.
+    Uris(Check),
     /// Never printed.
     Secret,
     /// true or false.
@@ -53,7 +55,13 @@ pub(super) const STARTS: &[&str] = &["earliest", "latest"];
 pub(super) static KEYS: &[Key] = &[
     key("kafka.brokers", Kind::Text(checks::brokers)),
     key("kafka.properties", Kind::Properties(checks::kafka_property)),
-    key("registry.url", Kind::Uri(checks::http_or_empty)),
+    key("registry.url", Kind::Uris(checks::http)),
+    key("registry.user", Kind::Text(checks::user)),
+    key("registry.password", Kind::Secret),
+    key("registry.token", Kind::Secret),
+    key("registry.ca_file", Kind::Text(checks::anything)),
+    key("registry.connect_timeout", Kind::Duration(MS, HOUR)),
+    key("registry.request_timeout", Kind::Duration(MS, HOUR)),
     key("registry.folder", Kind::Text(checks::not_empty)),
     key("registry.unknown_id_grace", Kind::Duration(Duration::ZERO, HOUR)),
     key("catalog.name", Kind::Text(checks::identifier)),
@@ -82,6 +90,13 @@ pub(super) static KEYS: &[Key] = &[
     key("defaults.bronze.start", Kind::Word(STARTS)),
     key("defaults.bronze.commit_interval", Kind::Duration(S, HOUR)),
     key("defaults.bronze.rate_limit", Kind::Count(0, u32::MAX)),
+    key("defaults.silver.enabled", Kind::Flag),
+    key("defaults.silver.start", Kind::Word(STARTS)),
+    key("defaults.silver.commit_interval", Kind::Duration(S, HOUR)),
+    key("defaults.silver.rate_limit", Kind::Count(0, u32::MAX)),
+    key("defaults.silver.dlq", Kind::Text(checks::identifier)),
+    key("defaults.silver.bronze", Kind::Text(checks::identifier_or_empty)),
+    key("defaults.silver.rules_file", Kind::Text(checks::not_empty)),
     key("pipelines.*.kind", Kind::Text(checks::pipeline_kind)),
     key("pipelines.*.topic", Kind::Text(checks::topic)),
     key("pipelines.*.group", Kind::Text(checks::group)),
@@ -90,7 +105,23 @@ pub(super) static KEYS: &[Key] = &[
     key("pipelines.*.start", Kind::Word(STARTS)),
     key("pipelines.*.commit_interval", Kind::Duration(S, HOUR)),
     key("pipelines.*.rate_limit", Kind::Count(0, u32::MAX)),
+    key("pipelines.*.dlq", Kind::Text(checks::identifier)),
+    key("pipelines.*.bronze", Kind::Text(checks::identifier_or_empty)),
+    key("pipelines.*.reader_schema", Kind::Text(checks::not_empty)),
+    key("pipelines.*.projection", Kind::Text(checks::not_empty)),
+    key("pipelines.*.rules_file", Kind::Text(checks::not_empty)),
 ];
+
+/// What only a silver pipeline has.
+pub(super) const OF_SILVER: [&str; 5] = ["dlq", "bronze", "reader_schema", "projection", "rules_file"];
+
+/// What a pipeline of a kind must say for itself.
+pub(super) fn required(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "silver" => &["kind", "topic", "group", "table", "reader_schema", "projection"],
+        _ => &["kind", "topic", "group", "table"],
+    }
+}
 
 /// What a path leads to.
 pub(super) enum Found {

@@ -132,6 +132,8 @@ pub(super) enum Value {
     Text(String),
     /// An address.
     Uri(Uri),
+    /// Several.
+    Uris(Vec<Uri>),
     /// A secret.
     Secret(Secret),
     /// Yes or no.
@@ -149,7 +151,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Reads `200ms`, `10s`, `1m`, `2h`, `7d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const ALLOWED: &str = "write a whole number with a unit: 200ms, 10s, 1m, 2h, 7d";
     let (number, unit) = number_and_unit(text).ok_or_else(|| format!("{text:?} is not a duration; {ALLOWED}"))?;
     let millis = match unit {
@@ -210,6 +212,10 @@ impl fmt::Display for Value {
         match self {
             Self::Text(text) => write!(f, "{:?}", redact(text)),
             Self::Uri(uri) => write!(f, "{uri:?}"),
+            Self::Uris(all) => {
+                let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+                write!(f, "{:?}", all.join(","))
+            }
             Self::Secret(secret) if secret.expose().is_empty() => f.write_str("\"\""),
             Self::Secret(secret) => write!(f, "{secret}"),
             Self::Flag(flag) => write!(f, "{flag}"),

@@ -3,9 +3,12 @@
 //! Each command is a pure function from the position as it is to the position as it shall be; [`Gate::set_position`] applies
 //! it to the head of the table, pinned. Without `execute` it is applied to nothing and only shown.
 
+mod both;
+
 use crate::config::{Config, Pipeline};
 use crate::connect;
-use crate::verify::history::History;
+use crate::verify::history::{History, Links};
+use both::Both;
 use iceberg::spec::TableMetadata;
 use k2_lake::decision::{Head, check_identity};
 use k2_lake::gate::{Gate, Moves, moves};
@@ -16,6 +19,7 @@ use k2_model::{
 };
 use k2_source::{Admin, Watermarks};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What to do with the position of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +41,19 @@ pub struct Changed {
     pub table: String,
     /// Positions before and after.
     pub moves: Moves,
+    /// The same of the DLQ table, of a silver pipeline.
+    pub dlq: Option<DlqMoves>,
     /// What a person has to know.
     pub warnings: Vec<String>,
+}
+
+/// What a change does to the DLQ table of a silver pipeline.
+#[derive(Debug)]
+pub struct DlqMoves {
+    /// The table.
+    pub table: String,
+    /// Positions before and after.
+    pub moves: Moves,
 }
 
 /// What is asked of Kafka first.
@@ -65,20 +80,23 @@ pub async fn change(config: &Config, pipeline: &str, change: &Change, execute: b
         Change::Set(_) | Change::AcceptLoss => Some(ask(config, pipeline).await?),
         Change::AsTable | Change::Reset(_) => None,
     };
-    let gate = Gate::new(catalog, ident, SourceId::new(pipeline.group.as_str()));
-    let apply =
-        |table: &TableMetadata, state: Option<SourceState>| apply(change, pipeline, facts.as_ref(), table, state);
-    let replace_broken = matches!(change, Change::Reset(partitions) if partitions.is_empty());
-    let (table, before) = gate.position(replace_broken).await?;
-    let after = apply(table.metadata(), before.clone())?;
+    let gate = Gate::new(Arc::clone(&catalog), ident, SourceId::new(pipeline.group.as_str()));
+    let wanted = Wanted { change, pipeline, facts };
+    if let Some(silver) = pipeline.silver() {
+        let dlq = connect::ident(config, &silver.dlq)?;
+        return Both::new(wanted, gate, catalog, dlq).change(execute).await;
+    }
+    let (table, before) = gate.position(wanted.replaces_broken()).await?;
+    let after = wanted.apply(table.metadata(), before.clone())?;
     let broken = before.is_none() && table.metadata().properties().contains_key(&gate.source().property_key());
     let mut changed = Changed {
         table: pipeline.table.clone(),
         moves: moves(before.as_ref(), after.as_ref()),
+        dlq: None,
         warnings: warnings(change, table.metadata(), before.as_ref(), after.as_ref()),
     };
     if execute && (before != after || broken) {
-        changed.moves = gate.set_position(replace_broken, apply).await?;
+        changed.moves = gate.set_position(wanted.replaces_broken(), |table, state| wanted.apply(table, state)).await?;
     }
     Ok(changed)
 }
@@ -93,25 +111,31 @@ async fn ask(config: &Config, pipeline: &Pipeline) -> Result<Facts> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::unknown("asking Kafka failed").caused_by(e))?
 }
 
-fn apply(
-    change: &Change,
-    pipeline: &Pipeline,
-    facts: Option<&Facts>,
-    table: &TableMetadata,
-    state: Option<SourceState>,
-) -> Result<Option<SourceState>> {
-    let unasked = || Error::unknown("Kafka was not asked");
-    match change {
-        Change::Set(wanted) => {
-            let source = SourceId::new(pipeline.group.as_str());
-            set(pipeline, facts.ok_or_else(unasked)?, &Head::of(table, &source)?, wanted).map(Some)
-        }
-        Change::AsTable => as_table(pipeline, table, state),
-        Change::Reset(partitions) => Ok(reset(pipeline, partitions, state)),
-        Change::AcceptLoss => {
-            let source = SourceId::new(pipeline.group.as_str());
-            Head::of(table, &source)?.check_lineage()?;
-            accept_loss(pipeline, facts.ok_or_else(unasked)?, state)
+/// A change of one pipeline, with all that it needs to know.
+struct Wanted<'a> {
+    change: &'a Change,
+    pipeline: &'a Pipeline,
+    facts: Option<Facts>,
+}
+
+impl Wanted<'_> {
+    /// Whether a position that cannot be read may go.
+    fn replaces_broken(&self) -> bool {
+        matches!(self.change, Change::Reset(partitions) if partitions.is_empty())
+    }
+
+    /// What becomes of a position.
+    fn apply(&self, table: &TableMetadata, state: Option<SourceState>) -> Result<Option<SourceState>> {
+        let facts = || self.facts.as_ref().ok_or_else(|| Error::unknown("Kafka was not asked"));
+        let source = SourceId::new(self.pipeline.group.as_str());
+        match self.change {
+            Change::Set(wanted) => set(self.pipeline, facts()?, &Head::of(table, &source)?, wanted).map(Some),
+            Change::AsTable => as_table(self.pipeline, table, state, Links::Abut),
+            Change::Reset(partitions) => Ok(reset(self.pipeline, partitions, state)),
+            Change::AcceptLoss => {
+                Head::of(table, &source)?.check_lineage()?;
+                accept_loss(self.pipeline, facts()?, state)
+            }
         }
     }
 }
@@ -173,9 +197,14 @@ fn set(
 }
 
 /// Positions become what the ranges on main say.
-fn as_table(pipeline: &Pipeline, table: &TableMetadata, state: Option<SourceState>) -> Result<Option<SourceState>> {
+fn as_table(
+    pipeline: &Pipeline,
+    table: &TableMetadata,
+    state: Option<SourceState>,
+    links: Links,
+) -> Result<Option<SourceState>> {
     let Some(mut state) = state else { return Ok(None) };
-    let history = History::of(table, &mut crate::verify::Findings::default());
+    let history = History::of(table, links, &mut crate::verify::Findings::default());
     for (topic, position) in &mut state.topics {
         let mut kept = BTreeMap::new();
         for (partition, was) in std::mem::take(&mut position.partitions) {

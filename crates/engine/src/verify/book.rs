@@ -1,11 +1,14 @@
 //! All that is known of a table's rows, and the promises held against it.
 
+mod notes;
+
 use super::files::{Facts, inspect};
-use super::history::History;
+use super::history::{History, Links};
+use super::incarnation::Incarnations;
 use super::report::{Finding, Findings, Promise, TableReport, count, ranges};
 use super::sets::{Key, Offsets};
 use super::subject::{Entry, Subject};
-use super::{Phase, Progress, Watch};
+use super::{Layer, Phase, Progress, Watch};
 use futures::{StreamExt, TryStreamExt, stream};
 use k2_model::{Error, Partition, Result};
 use roaring::RoaringTreemap;
@@ -17,11 +20,13 @@ const FILES_AT_ONCE: usize = 6;
 /// The books of one table.
 pub(super) struct Book<'a> {
     pub(super) name: &'a str,
+    pub(super) layer: Layer,
     pub(super) subject: &'a Subject,
     pub(super) history: History,
     pub(super) offsets: Offsets,
     /// Records that are there more than once.
-    twins: Offsets,
+    pub(super) twins: Offsets,
+    known: Incarnations,
     rows: u64,
     bytes: u64,
     recorded: u64,
@@ -29,12 +34,17 @@ pub(super) struct Book<'a> {
     limits: HashMap<Key, Limit>,
     unplaced: BTreeSet<Key>,
     without_id: u64,
+    /// Rows without any place in Kafka.
+    placeless: u64,
+    /// Rows of an incarnation that nothing tells of any more.
+    earlier: u64,
     positions: Findings,
     ranges: Findings,
     once: Findings,
     below: Findings,
     files: Findings,
     bounds: Findings,
+    ids: Findings,
 }
 
 /// What the positions say of a key.
@@ -49,13 +59,24 @@ enum Limit {
 }
 
 impl<'a> Book<'a> {
-    pub(super) fn open(name: &'a str, subject: &'a Subject, positions: Findings) -> Self {
+    /// `known`: the incarnations of topics, for tables whose rows tell theirs in the message id.
+    pub(super) fn open(
+        name: &'a str,
+        layer: Layer,
+        subject: &'a Subject,
+        positions: Findings,
+        known: Incarnations,
+    ) -> Self {
         let mut ranges = Findings::default();
-        let history = History::of(subject.table.metadata(), &mut ranges);
+        // a batch without rejects costs the DLQ table no commit
+        let links = if layer == Layer::Dlq { Links::Advance } else { Links::Abut };
+        let history = History::of(subject.table.metadata(), links, &mut ranges);
         history.check_ends(&subject.positions(), &mut ranges);
         Self {
             name,
+            layer,
             subject,
+            known,
             history,
             offsets: Offsets::new(),
             twins: Offsets::new(),
@@ -66,22 +87,28 @@ impl<'a> Book<'a> {
             limits: HashMap::new(),
             unplaced: BTreeSet::new(),
             without_id: 0,
+            placeless: 0,
+            earlier: 0,
             positions,
             ranges,
             once: Findings::default(),
             below: Findings::default(),
             files: Findings::default(),
             bounds: Findings::default(),
+            ids: Findings::default(),
         }
     }
 
     /// Reads the keys of every file, a few files at a time, and enters them in the order of their commits.
     pub(super) async fn read_files(&mut self, watch: &Watch) -> Result<()> {
-        let subject = self.subject;
+        let (subject, known) = (self.subject, self.known.clone());
+        let known = &known;
         let of = u64::try_from(subject.entries.len()).unwrap_or(u64::MAX);
         let mut paths = HashMap::new();
-        let looks =
-            subject.entries.iter().map(|entry| async move { Ok::<_, Error>((entry, inspect(subject, entry).await?)) });
+        let looks = subject
+            .entries
+            .iter()
+            .map(|entry| async move { Ok::<_, Error>((entry, inspect(subject, entry, known).await?)) });
         let mut looks = stream::iter(looks).buffered(FILES_AT_ONCE);
         let mut done = 0;
         while let Some((entry, facts)) = looks.try_next().await? {
@@ -112,6 +139,10 @@ impl<'a> Book<'a> {
             );
             self.below.add_many(Finding::new(what).file(&entry.path), rows);
         }
+        self.placeless += facts.placeless;
+        for (key, strangers) in &facts.strangers {
+            self.check_strangers(entry, key, strangers);
+        }
         for (key, twice) in facts.twice {
             for (from, to) in ranges(twice.iter()) {
                 let finding = key.finding("more than once in one file").offsets(from, to).file(&entry.path);
@@ -135,6 +166,22 @@ impl<'a> Book<'a> {
                 *self.twins.entry(key).or_default() |= twins;
             }
             *known |= set;
+        }
+    }
+
+    /// Rows whose message id fits no incarnation. Before a person's move they may be of one that nothing tells of any more.
+    fn check_strangers(&mut self, entry: &Entry, key: &Key, set: &RoaringTreemap) {
+        if self.history.decided.get(&*key.topic).is_some_and(|moved| entry.sequence < *moved) {
+            self.earlier += set.len();
+            return;
+        }
+        let what = match self.known.of_topic(&key.topic) {
+            0 => "no position tells the topic id, so message_id cannot be recomputed".to_owned(),
+            1 => "message_id is not that of this record".to_owned(),
+            n => format!("message_id is not that of this record, in none of {n} incarnations of the topic"),
+        };
+        for (from, to) in ranges(set.iter()) {
+            self.ids.add_many(key.finding(&what).offsets(from, to).file(&entry.path), from.abs_diff(to));
         }
     }
 
@@ -207,9 +254,28 @@ impl<'a> Book<'a> {
         })
     }
 
-    /// Whether some file could not be read as its manifest says.
-    pub(super) fn misses_files(&self) -> bool {
-        !self.all_read
+    /// The offsets that the table has of an incarnation, and those of them that only rows have which do not tell theirs.
+    pub(super) fn rows_of(
+        &self,
+        topic: &str,
+        topic_id: Option<&str>,
+        partition: i32,
+    ) -> (RoaringTreemap, RoaringTreemap) {
+        let (mut with_id, mut without) = (RoaringTreemap::new(), RoaringTreemap::new());
+        for (key, set) in self.offsets.iter().filter(|(key, _)| *key.topic == *topic && key.partition == partition) {
+            if key.topic_id.is_none() {
+                without |= set;
+            } else if key.topic_id.as_deref() == topic_id {
+                with_id |= set;
+            }
+        }
+        let bare = if topic_id.is_some() { &without - &with_id } else { RoaringTreemap::new() };
+        (with_id | without, bare)
+    }
+
+    /// Whether every file could be read.
+    pub(super) fn all_read(&self) -> bool {
+        self.all_read
     }
 
     /// Whether records of a range are there twice.
@@ -231,7 +297,7 @@ impl<'a> Book<'a> {
             if !self.once.first().iter().any(wanted) {
                 continue;
             }
-            let facts = inspect(self.subject, entry).await?;
+            let facts = inspect(self.subject, entry, &self.known).await?;
             for finding in self.once.first_mut() {
                 let holds = |(key, set): (&Key, &RoaringTreemap)| {
                     let at = finding.offsets.and_then(|(from, _)| u64::try_from(from).ok());
@@ -262,7 +328,7 @@ impl<'a> Book<'a> {
         let sources = count(self.subject.sources.len() as u64, "source");
         let of_files = count(files as u64, "file");
         let limited = self.limits.values().filter(|l| matches!(l, Limit::Below(_))).count() as u64;
-        let checks = vec![
+        let mut checks = vec![
             self.positions.into_check(Promise::Positions, format!("{placed} of {sources}")),
             self.ranges.into_check(Promise::Ranges, self.history.summary()),
             self.once.into_check(Promise::Once, format!("{rows} in {}", count(self.offsets.len() as u64, "partition"))),
@@ -272,6 +338,9 @@ impl<'a> Book<'a> {
             self.bounds.into_check(Promise::Bounds, of_files),
             counts,
         ];
+        if self.subject.keys.message_id.is_some() {
+            checks.push(self.ids.into_check(Promise::MessageIds, rows));
+        }
         TableReport {
             table: self.name.to_owned(),
             pipelines,
@@ -310,59 +379,6 @@ impl<'a> Book<'a> {
         }
         let also = if told.is_some() { "" } else { "; the summary tells no total" };
         findings.into_check(Promise::Counts, format!("{}{also}", count(self.rows, "row")))
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        let holes: u64 = self
-            .offsets
-            .values()
-            .map(|set| {
-                let (first, last) = ends(set);
-                (last.abs_diff(first) + 1).saturating_sub(set.len())
-            })
-            .sum();
-        if holes > 0 {
-            notes.push(format!(
-                "{} between the first and the last row of a partition {} no row: that is so in compacted and \
-                 transactional topics{}",
-                count(holes, "offset"),
-                if holes == 1 { "has" } else { "have" },
-                if self.all_read { "" } else { ", but here some files could not be read" },
-            ));
-        }
-        let knows_ids = self.offsets.keys().any(|k| k.topic_id.is_some());
-        if knows_ids && self.without_id > 0 {
-            notes.push(format!("{} without a topic id, as Spark wrote them", count(self.without_id, "row")));
-        }
-        let mut doubled: BTreeMap<String, u64> = BTreeMap::new();
-        for (key, set) in self.offsets.iter().filter(|(key, _)| key.topic_id.is_none()) {
-            let with_id = self
-                .offsets
-                .iter()
-                .filter(|(k, _)| k.topic_id.is_some() && k.topic == key.topic && k.partition == key.partition);
-            *doubled.entry(key.topic.to_string()).or_default() +=
-                with_id.map(|(_, s)| s.intersection_len(set)).sum::<u64>();
-        }
-        for (topic, offsets) in doubled.into_iter().filter(|(_, n)| *n > 0) {
-            notes.push(format!(
-                "{} of {topic} are there with and without a topic id: twice, unless the topic was made anew since",
-                count(offsets, "offset")
-            ));
-        }
-        let incarnations = |topic: &str| {
-            self.offsets
-                .keys()
-                .filter(|k| &*k.topic == topic)
-                .filter_map(|k| k.topic_id.as_ref())
-                .collect::<BTreeSet<_>>()
-                .len()
-        };
-        let topics: BTreeSet<&str> = self.offsets.keys().map(|k| &*k.topic).collect();
-        for topic in topics.into_iter().filter(|t| incarnations(t) > 1) {
-            notes.push(format!("rows of {} topics named {topic}: it was deleted and made anew", incarnations(topic)));
-        }
-        notes
     }
 }
 

@@ -1,14 +1,16 @@
 //! The table's rows by content: sums of all rows in the compared ranges, and single rows where the sums differ.
 
+use super::book::Book;
 use super::digest::{Parts, Sums};
+use super::incarnation::{Incarnations, Matcher};
 use super::rows::{Unread, column, footer, rows};
-use super::subject::{Entry, Subject};
+use super::subject::Entry;
 use super::{Phase, Progress, Watch};
 use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryArray, ListArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use futures::{StreamExt, TryStreamExt, stream};
-use k2_model::{Error, Result, TopicIdentity};
+use k2_model::{ClusterId, Error, Result, TopicIdentity};
 use roaring::RoaringTreemap;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,21 +25,82 @@ const NAMED: usize = 10;
 /// By partition: the offsets whose rows have neither key nor headers.
 pub(super) type Bare = BTreeMap<i32, Arc<RoaringTreemap>>;
 
+/// The columns that keep a record as it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Columns {
+    topic: &'static str,
+    /// The incarnation of the topic, by its id ...
+    topic_id: Option<&'static str>,
+    /// ... or by the message id.
+    message_id: Option<&'static str>,
+    partition: &'static str,
+    offset: &'static str,
+    value: &'static str,
+    key: &'static str,
+    timestamp: &'static str,
+    headers: Option<&'static str>,
+}
+
+impl Columns {
+    /// Bronze keeps all of it.
+    pub(super) const BRONZE: Self = Self {
+        topic: "topic",
+        topic_id: Some("topic_id"),
+        message_id: None,
+        partition: "partition",
+        offset: "offset",
+        value: "raw_bytes",
+        key: "key",
+        timestamp: "kafka_timestamp",
+        headers: Some("headers"),
+    };
+    /// The DLQ keeps all but the headers.
+    pub(super) const DLQ: Self = Self {
+        topic: "kafka_topic",
+        topic_id: None,
+        message_id: Some("message_id"),
+        partition: "kafka_partition",
+        offset: "kafka_offset",
+        value: "raw_record",
+        key: "key",
+        timestamp: "kafka_timestamp",
+        headers: None,
+    };
+
+    fn names(&self) -> Vec<&'static str> {
+        let always = [self.topic, self.partition, self.offset, self.value, self.key, self.timestamp];
+        always.into_iter().chain(self.topic_id.or(self.message_id)).chain(self.headers).collect()
+    }
+}
+
+/// What is compared of a partition: from, to, the offsets whose rows keep the record, and those that Kafka showed.
+type Part<'a> = (i64, i64, &'a RoaringTreemap, &'a RoaringTreemap);
+
 /// Which rows are compared: those whose record Kafka showed.
 pub(super) struct Wanted<'a> {
+    cluster: &'a ClusterId,
     topic: &'a str,
     topic_id: Option<&'a str>,
-    partitions: HashMap<i32, (i64, i64, &'a RoaringTreemap)>,
+    partitions: HashMap<i32, Part<'a>>,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new(identity: &'a TopicIdentity, partitions: HashMap<i32, (i64, i64, &'a RoaringTreemap)>) -> Self {
-        Self { topic: &identity.topic, topic_id: identity.topic_id.as_ref().map(|id| id.as_str()), partitions }
+    pub(super) fn new(identity: &'a TopicIdentity, partitions: HashMap<i32, Part<'a>>) -> Self {
+        let topic_id = identity.topic_id.as_ref().map(|id| id.as_str());
+        Self { cluster: &identity.cluster_id, topic: &identity.topic, topic_id, partitions }
     }
 
     fn has(&self, partition: i32, offset: i64) -> bool {
-        let Some((from, to, seen)) = self.partitions.get(&partition) else { return false };
-        (*from..*to).contains(&offset) && u64::try_from(offset).is_ok_and(|o| seen.contains(o))
+        let Some((from, to, kept, seen)) = self.partitions.get(&partition) else { return false };
+        (*from..*to).contains(&offset)
+            && u64::try_from(offset).is_ok_and(|o| kept.contains(o) && seen.contains(o))
+    }
+
+    /// Tells rows of this incarnation by their message ids.
+    fn matcher(&self) -> Matcher {
+        let mut this = Incarnations::default();
+        this.learn(self.cluster, self.topic, self.topic_id);
+        Matcher::new(this)
     }
 
     /// Whether the bounds of a file leave room for such rows, and for such of these blocks if some are given.
@@ -47,7 +110,7 @@ impl<'a> Wanted<'a> {
         };
         match blocks {
             Some(blocks) => blocks.iter().any(|(_, from, to)| overlaps(*from, *to)),
-            None => self.partitions.values().any(|(from, to, _)| overlaps(*from, *to)),
+            None => self.partitions.values().any(|(from, to, ..)| overlaps(*from, *to)),
         }
     }
 }
@@ -62,15 +125,15 @@ pub(super) struct Difference {
 
 /// Reads a table's rows whole.
 pub(super) struct Content<'a> {
-    pub(super) subject: &'a Subject,
-    pub(super) name: &'a str,
+    pub(super) book: &'a Book<'a>,
+    pub(super) columns: Columns,
     pub(super) watch: &'a Watch,
 }
 
 impl Content<'_> {
     /// The sums of all wanted rows.
     pub(super) async fn sums(&self, wanted: &Wanted<'_>, bare: &Bare) -> Result<Sums> {
-        let entries: Vec<&Entry> = self.subject.entries.iter().filter(|e| wanted.may_be_in(e, None)).collect();
+        let entries: Vec<&Entry> = self.book.subject.entries.iter().filter(|e| wanted.may_be_in(e, None)).collect();
         let largest = entries.iter().map(|e| e.size).max().unwrap_or(1).max(1);
         let at_once = usize::try_from((FILES_BYTES / largest).clamp(1, 6)).unwrap_or(1);
         let of = u64::try_from(entries.len()).unwrap_or(u64::MAX);
@@ -88,7 +151,7 @@ impl Content<'_> {
         while let Some((sums, more)) = reads.try_next().await? {
             all.merge(sums);
             (done, rows) = (done + 1, rows + more);
-            (self.watch)(Progress { table: self.name, phase: Phase::Content, done, of, rows });
+            (self.watch)(Progress { table: self.book.name, phase: Phase::Content, done, of, rows });
         }
         Ok(all)
     }
@@ -102,7 +165,7 @@ impl Content<'_> {
         blocks: &[(i32, i64, i64)],
     ) -> Result<Vec<Difference>> {
         let mut found = Vec::new();
-        for entry in self.subject.entries.iter().filter(|e| wanted.may_be_in(e, Some(blocks))) {
+        for entry in self.book.subject.entries.iter().filter(|e| wanted.may_be_in(e, Some(blocks))) {
             self.each(entry, wanted, bare, |partition, offset, parts| {
                 let Some(record) = records.get(&(partition, offset)) else { return };
                 let differing = record.differing(&parts);
@@ -140,27 +203,37 @@ impl Content<'_> {
         bare: &Bare,
         on: &mut impl FnMut(i32, i64, Parts),
     ) -> Result<(), Unread> {
-        let footer = footer(self.subject, &entry.path, entry.size).await?;
+        let footer = footer(self.book.subject, &entry.path, entry.size).await?;
         let bytes: i64 = footer.row_groups().iter().map(|g| g.total_byte_size()).sum();
         let a_row = (u64::try_from(bytes).unwrap_or(0) / entry.rows.max(1)).max(1);
         drop(footer);
         let batch_rows = usize::try_from((BATCH_BYTES / a_row).clamp(16, 8192)).unwrap_or(16);
-        let schema = self.subject.schema();
-        let names = ["topic", "topic_id", "partition", "offset", "raw_bytes", "key", "headers", "kafka_timestamp"];
-        let ids = names.map(|name| schema.field_id_by_name(name));
-        let ids: Vec<i32> = ids.into_iter().flatten().collect();
+        let schema = self.book.subject.schema();
+        let names = self.columns.names();
+        let ids: Vec<i32> = names.iter().filter_map(|name| schema.field_id_by_name(name)).collect();
         if ids.len() < names.len() {
-            return Err(Unread::Bad("columns of bronze are missing".to_owned()));
+            return Err(Unread::Bad(format!("one of the columns {} is missing", names.join(", "))));
         }
-        let mut batches = rows(self.subject, entry, &ids, batch_rows)?;
+        let mut matcher = wanted.matcher();
+        let mut batches = rows(self.book.subject, entry, &ids, batch_rows)?;
         while let Some(batch) = batches.try_next().await? {
-            let columns = Columns::of(&batch)?;
+            let rows = Rows::of(&batch, &self.columns)?;
             for row in 0..batch.num_rows() {
-                let (partition, offset) = columns.place(row);
-                let topic_id = columns.topic_id(row);
-                let same =
-                    columns.topic.value(row) == wanted.topic && (topic_id.is_none() || topic_id == wanted.topic_id);
-                if !same || !wanted.has(partition, offset) {
+                let (partition, offset) = rows.place(row);
+                if rows.topic.value(row) != wanted.topic || !wanted.has(partition, offset) {
+                    continue;
+                }
+                if self.columns.message_id.is_some() {
+                    let offset = u64::try_from(offset).unwrap_or(u64::MAX);
+                    let same = rows.id(row).is_some_and(|id| matcher.find(wanted.topic, partition, offset, id).is_some());
+                    // of an earlier topic, or a finding of its own
+                    if same {
+                        on(partition, i64::try_from(offset).unwrap_or(i64::MAX), rows.parts(row));
+                    }
+                    continue;
+                }
+                let topic_id = rows.id(row);
+                if topic_id.is_some() && topic_id != wanted.topic_id {
                     continue;
                 }
                 let is_bare = bare.get(&partition).is_some_and(|b| u64::try_from(offset).is_ok_and(|o| b.contains(o)));
@@ -168,7 +241,7 @@ impl Content<'_> {
                 if wanted.topic_id.is_some() && topic_id.is_none() && !is_bare {
                     continue;
                 }
-                let parts = columns.parts(row);
+                let parts = rows.parts(row);
                 on(partition, offset, if is_bare { parts.without_key_and_headers() } else { parts });
             }
         }
@@ -176,10 +249,11 @@ impl Content<'_> {
     }
 }
 
-/// The columns of a batch in the types that they are compared in.
-struct Columns {
+/// The rows of a batch, the columns in the types that they are compared in.
+struct Rows {
     topic: StringArray,
-    topic_id: StringArray,
+    /// The topic id, or the message id.
+    id: StringArray,
     partition: ArrayRef,
     offset: ArrayRef,
     value: LargeBinaryArray,
@@ -194,18 +268,22 @@ struct Headers {
     values: LargeBinaryArray,
 }
 
-impl Columns {
-    fn of(batch: &RecordBatch) -> Result<Self, Unread> {
+impl Rows {
+    /// Of a batch with the columns of [`Columns::names`].
+    fn of(batch: &RecordBatch, columns: &Columns) -> Result<Self, Unread> {
         let timestamp = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
         Ok(Self {
             topic: column(batch, 0, &DataType::Utf8)?.as_string().clone(),
-            topic_id: column(batch, 1, &DataType::Utf8)?.as_string().clone(),
-            partition: column(batch, 2, &DataType::Int32)?,
-            offset: column(batch, 3, &DataType::Int64)?,
-            value: column(batch, 4, &DataType::LargeBinary)?.as_binary().clone(),
-            key: column(batch, 5, &DataType::LargeBinary)?.as_binary().clone(),
-            headers: Headers::of(batch.column(6))?,
-            timestamp: column(batch, 7, &timestamp)?,
+            partition: column(batch, 1, &DataType::Int32)?,
+            offset: column(batch, 2, &DataType::Int64)?,
+            value: column(batch, 3, &DataType::LargeBinary)?.as_binary().clone(),
+            key: column(batch, 4, &DataType::LargeBinary)?.as_binary().clone(),
+            timestamp: column(batch, 5, &timestamp)?,
+            id: column(batch, 6, &DataType::Utf8)?.as_string().clone(),
+            headers: match columns.headers {
+                Some(_) => Headers::of(batch.column(7))?,
+                None => None,
+            },
         })
     }
 
@@ -213,8 +291,8 @@ impl Columns {
         (self.partition.as_primitive::<Int32Type>().value(row), self.offset.as_primitive::<Int64Type>().value(row))
     }
 
-    fn topic_id(&self, row: usize) -> Option<&str> {
-        (!self.topic_id.is_null(row)).then(|| self.topic_id.value(row))
+    fn id(&self, row: usize) -> Option<&str> {
+        (!self.id.is_null(row)).then(|| self.id.value(row))
     }
 
     fn parts(&self, row: usize) -> Parts {

@@ -39,6 +39,11 @@ impl Parts {
         Self { key: 0, headers: 0, ..self }
     }
 
+    /// As of a record that has none: the DLQ keeps no headers.
+    pub(super) fn without_headers(self) -> Self {
+        Self { headers: DefaultHasher::new().finish(), ..self }
+    }
+
     /// All of it and the offset in one number.
     fn sum(&self, offset: i64) -> u64 {
         let mut all = DefaultHasher::new();

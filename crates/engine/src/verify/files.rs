@@ -1,10 +1,12 @@
-//! One data file: is it there as its manifest says, which offsets does it hold, and are its bounds true?
+//! One data file: is it there as its manifest says, which offsets does it hold, do its message ids recompute, and are its
+//! bounds true?
 
+use super::incarnation::{Incarnations, Matcher};
 use super::report::Finding;
 use super::rows::{Unread, column, footer, length, rows};
 use super::sets::{OffsetSets, Offsets};
 use super::subject::{Entry, Subject};
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use futures::TryStreamExt;
@@ -28,6 +30,10 @@ pub(super) struct Facts {
     pub(super) wrong_bounds: Vec<Finding>,
     /// Rows with a null or negative offset or partition: how many, and the lowest offset.
     pub(super) impossible: Option<(u64, i64)>,
+    /// Offsets of rows whose message id recomputes for no incarnation that is known.
+    pub(super) strangers: Offsets,
+    /// Rows without any place in Kafka, as Spark wrote silver.
+    pub(super) placeless: u64,
 }
 
 impl Facts {
@@ -37,9 +43,9 @@ impl Facts {
 }
 
 /// Looks at a file. `Err`: the store did not answer.
-pub(super) async fn inspect(subject: &Subject, entry: &Entry) -> Result<Facts> {
+pub(super) async fn inspect(subject: &Subject, entry: &Entry, known: &Incarnations) -> Result<Facts> {
     let mut facts = Facts::default();
-    match look(subject, entry, &mut facts).await {
+    match look(subject, entry, known, &mut facts).await {
         Ok(()) => Ok(facts),
         Err(Unread::Bad(what)) => {
             facts.unread = true;
@@ -50,7 +56,7 @@ pub(super) async fn inspect(subject: &Subject, entry: &Entry) -> Result<Facts> {
     }
 }
 
-async fn look(subject: &Subject, entry: &Entry, facts: &mut Facts) -> Result<(), Unread> {
+async fn look(subject: &Subject, entry: &Entry, known: &Incarnations, facts: &mut Facts) -> Result<(), Unread> {
     if !entry.parquet {
         return Err(Unread::Bad("not a Parquet file: K2 cannot read it".to_owned()));
     }
@@ -63,13 +69,19 @@ async fn look(subject: &Subject, entry: &Entry, facts: &mut Facts) -> Result<(),
     if in_footer != entry.rows {
         facts.bad(entry, format!("the file has {in_footer} rows, its manifest says {}", entry.rows));
     }
-    read_keys(subject, entry, facts).await
+    read_keys(subject, entry, known, facts).await
 }
 
-async fn read_keys(subject: &Subject, entry: &Entry, facts: &mut Facts) -> Result<(), Unread> {
+async fn read_keys(
+    subject: &Subject,
+    entry: &Entry,
+    known: &Incarnations,
+    facts: &mut Facts,
+) -> Result<(), Unread> {
     let ids = &subject.keys;
     let mut fields = vec![ids.topic, ids.partition, ids.offset];
-    fields.extend(ids.topic_id);
+    fields.extend(ids.topic_id.or(ids.message_id));
+    let mut matcher = ids.message_id.map(|_| Matcher::new(known.clone()));
     let mut day = Day::of(subject, entry);
     let day_at = day.as_ref().map(|day| {
         fields.iter().position(|f| *f == day.source).unwrap_or_else(|| {
@@ -77,7 +89,7 @@ async fn read_keys(subject: &Subject, entry: &Entry, facts: &mut Facts) -> Resul
             fields.len() - 1
         })
     });
-    let mut sets = OffsetSets::default();
+    let (mut sets, mut strangers) = (OffsetSets::default(), OffsetSets::default());
     let (mut of_offset, mut of_partition) = (Seen::default(), Seen::default());
     let mut batches = rows(subject, entry, &fields, BATCH_ROWS)?;
     while let Some(batch) = batches.try_next().await? {
@@ -89,17 +101,38 @@ async fn read_keys(subject: &Subject, entry: &Entry, facts: &mut Facts) -> Resul
         let (topics, partitions, offsets) =
             (topics.as_string::<i32>(), partitions.as_primitive::<Int32Type>(), offsets.as_primitive::<Int64Type>());
         let topic_ids = topic_ids.as_ref().map(|ids| ids.as_string::<i32>());
+        let found = match matcher.take() {
+            None => None,
+            Some(idle) => {
+                let (back, found) = recompute(idle, &batch).await?;
+                matcher = Some(back);
+                Some(found)
+            }
+        };
         of_offset.see(min(offsets), max(offsets));
         of_partition.see(min(partitions).map(i64::from), max(partitions).map(i64::from));
         for row in 0..batch.num_rows() {
             let (partition, offset) = (partitions.value(row), offsets.value(row));
             let whole = !topics.is_null(row) && !partitions.is_null(row) && !offsets.is_null(row) && partition >= 0;
             let Some(place) = u64::try_from(offset).ok().filter(|_| whole) else {
+                if ids.optional && topics.is_null(row) && partitions.is_null(row) && offsets.is_null(row) {
+                    facts.placeless += 1;
+                    continue;
+                }
                 let (count, lowest) = facts.impossible.get_or_insert((0, offset));
                 (*count, *lowest) = (*count + 1, (*lowest).min(offset));
                 continue;
             };
-            let topic_id = topic_ids.filter(|ids| !ids.is_null(row)).map(|ids| ids.value(row));
+            let topic_id = match &found {
+                None => topic_ids.filter(|ids| !ids.is_null(row)).map(|ids| ids.value(row)),
+                Some(found) => match found.get(row).copied().flatten().and_then(|at| known.get(at)) {
+                    Some(incarnation) => incarnation.topic_id.as_deref(),
+                    None => {
+                        strangers.add(topics.value(row), None, partition, place);
+                        None
+                    }
+                },
+            };
             sets.add(topics.value(row), topic_id, partition, place);
         }
         if let (Some(day), Some(at)) = (&mut day, day_at) {
@@ -107,9 +140,11 @@ async fn read_keys(subject: &Subject, entry: &Entry, facts: &mut Facts) -> Resul
         }
     }
     (facts.offsets, facts.twice) = sets.finish();
-    let bounds = [("offset", entry.offsets, of_offset), ("partition", entry.partitions, of_partition)];
-    for (name, (lower, upper), seen) in bounds {
-        if let Some(what) = seen.outside(name, lower, upper) {
+    facts.strangers = strangers.finish().0;
+    let named = |id| subject.schema().name_by_field_id(id).unwrap_or("a key column").to_owned();
+    let bounds = [(ids.offset, entry.offsets, of_offset), (ids.partition, entry.partitions, of_partition)];
+    for (id, (lower, upper), seen) in bounds {
+        if let Some(what) = seen.outside(&named(id), lower, upper) {
             facts.wrong_bounds.push(Finding::new(what).file(&entry.path));
         }
     }
@@ -117,6 +152,26 @@ async fn read_keys(subject: &Subject, entry: &Entry, facts: &mut Facts) -> Resul
         facts.wrong_bounds.push(Finding::new(what).file(&entry.path));
     }
     Ok(())
+}
+
+/// The incarnation of every row, by its message id. Hashing is the dearest part of reading silver: it gets a thread, so that
+/// the files that are read at a time take all the cores there are.
+async fn recompute(mut matcher: Matcher, batch: &RecordBatch) -> Result<(Matcher, Vec<Option<usize>>), Unread> {
+    let (topics, partitions) = (column(batch, 0, &DataType::Utf8)?, column(batch, 1, &DataType::Int32)?);
+    let (offsets, ids) = (column(batch, 2, &DataType::Int64)?, column(batch, 3, &DataType::Utf8)?);
+    let work = move || {
+        let (topics, ids) = (topics.as_string::<i32>(), ids.as_string::<i32>());
+        let (partitions, offsets) = (partitions.as_primitive::<Int32Type>(), offsets.as_primitive::<Int64Type>());
+        let find = |row: usize| {
+            let whole = !topics.is_null(row) && !partitions.is_null(row) && !offsets.is_null(row) && !ids.is_null(row);
+            let offset = u64::try_from(offsets.value(row)).ok().filter(|_| whole)?;
+            matcher.find(topics.value(row), partitions.value(row), offset, ids.value(row))
+        };
+        let found = (0..ids.len()).map(find).collect();
+        (matcher, found)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Unread::Store(Error::unknown("recomputing message ids failed").caused_by(e)))
 }
 
 /// The least and the greatest value of a column.

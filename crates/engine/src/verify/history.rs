@@ -1,14 +1,20 @@
 //! What the snapshot summaries tell of the ranges that were committed: pure.
 //!
 //! A *chain* is one partition of one source. Its links are the ranges `k2.ranges` of the snapshots on main, oldest first;
-//! each has to begin where the one before ended. A person may break it on purpose: `k2 offsets set`, `reset` and
-//! `accept-loss` leave `k2.moved` in their snapshot, and the chain goes on from there. Snapshots that have expired are no
-//! offence: the chain is known from its first retained link on.
+//! each has to begin where the one before ended - in the DLQ table, which gets a commit only where there are rejects, or
+//! later. A person may break it on purpose: `k2 offsets set`, `reset` and `accept-loss` leave `k2.moved` in their snapshot,
+//! and the chain goes on from there. Snapshots that have expired are no offence: the chain is known from its first
+//! retained link on.
+//!
+//! A commit to the DLQ table may carry the rejects of several sources: `k2.source` then lists them, comma between. Whose a
+//! range is follows from its topic.
 
 use super::report::{Finding, Findings, count};
 use iceberg::spec::TableMetadata;
 use k2_lake::gate::MOVED;
-use std::collections::{BTreeMap, HashMap};
+use k2_model::SourceState;
+use k2_model::ids::PROPERTY_PREFIX;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One partition of one source: source, topic, partition.
 pub(crate) type ChainKey = (String, String, i32);
@@ -18,6 +24,10 @@ pub(crate) type ChainKey = (String, String, i32);
 pub(crate) struct Chain {
     /// Where the first retained range began.
     pub(crate) first: Option<i64>,
+    /// The same, but since a person last took the position away; then it is where the chain began, whatever has expired.
+    pub(crate) begun: Option<i64>,
+    /// A person has taken the position away, and the chain began anew.
+    pub(crate) anew: bool,
     /// Where the chain stands; none: a person has taken the position away.
     pub(crate) stands: Option<i64>,
     /// The last link was a person's.
@@ -43,6 +53,19 @@ pub(crate) struct History {
     pub(crate) chains: BTreeMap<ChainKey, Chain>,
     /// By snapshot: what it covered.
     pub(crate) covered: HashMap<i64, Covered>,
+    /// By topic: the sequence number of the last snapshot in which a person moved a position.
+    pub(crate) decided: BTreeMap<String, i64>,
+    links: Links,
+}
+
+/// How the ranges of a chain follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Links {
+    /// Each begins where the one before ended.
+    #[default]
+    Abut,
+    /// Each begins there or later.
+    Advance,
 }
 
 type Ranges = BTreeMap<String, (i64, i64)>;
@@ -50,7 +73,7 @@ type Moves = BTreeMap<String, (Option<i64>, Option<i64>)>;
 
 impl History {
     /// Reads the summaries of main, oldest first; offences go to `findings`.
-    pub(crate) fn of(table: &TableMetadata, findings: &mut Findings) -> Self {
+    pub(crate) fn of(table: &TableMetadata, links: Links, findings: &mut Findings) -> Self {
         let mut snapshots = Vec::new();
         let mut cursor = table.current_snapshot();
         let mut complete = true;
@@ -62,23 +85,27 @@ impl History {
                 parent
             });
         }
-        let mut history = Self { snapshots: snapshots.len(), complete, ..Self::default() };
+        let mut history = Self { snapshots: snapshots.len(), complete, links, ..Self::default() };
+        let topics = topics_of_sources(table);
         for snapshot in snapshots.iter().rev() {
             let summary = &snapshot.summary().additional_properties;
             let Some(source) = summary.get("k2.source") else { continue };
             let id = snapshot.snapshot_id();
             if let Some(ranges) = read::<Ranges>(summary.get("k2.ranges"), "k2.ranges", id, findings) {
                 history.commits += 1;
-                history.commit(source, id, ranges, findings);
+                history.commit(&Sources { named: source, topics: &topics }, id, ranges, findings);
             }
             if let Some(moves) = read::<Moves>(summary.get(MOVED), MOVED, id, findings) {
+                for place in moves.keys().filter_map(|place| place.rsplit_once('/')) {
+                    history.decided.insert(place.0.to_owned(), snapshot.sequence_number());
+                }
                 history.moved(source, id, moves, findings);
             }
         }
         history
     }
 
-    fn commit(&mut self, source: &str, snapshot: i64, ranges: Ranges, findings: &mut Findings) {
+    fn commit(&mut self, sources: &Sources<'_>, snapshot: i64, ranges: Ranges, findings: &mut Findings) {
         let mut covered = Covered::new();
         for (place, (from, to)) in ranges {
             let Some((topic, partition)) = split(&place, snapshot, findings) else { continue };
@@ -87,11 +114,12 @@ impl History {
                 findings.add(finding(format!("snapshot {snapshot} covers the range {from}..{to}, which goes back")));
             }
             covered.insert((topic.clone(), partition), (from, to));
-            let chain = self.chains.entry((source.to_owned(), topic.clone(), partition));
+            let chain = self.chains.entry((sources.of(&topic), topic.clone(), partition));
             let chain = chain.or_default();
             chain.first.get_or_insert(from);
+            chain.begun.get_or_insert(from);
             if let Some(stood) = chain.stands
-                && stood != from
+                && (from < stood || from > stood && self.links == Links::Abut)
             {
                 let how = if stood < from { "leaves a hole" } else { "overlaps" };
                 findings.add(
@@ -116,6 +144,9 @@ impl History {
             let chain = chain.or_default();
             (chain.stands, chain.moved) = (to, true);
             chain.left = if to.is_none() { from.or(chain.left) } else { None };
+            if to.is_none() {
+                (chain.begun, chain.anew) = (None, true);
+            }
             if let (Some(from), Some(to)) = (from, to)
                 && from < to
             {
@@ -161,6 +192,38 @@ impl History {
             count(self.snapshots as u64, "snapshot"),
         )
     }
+}
+
+/// The sources that a snapshot names.
+struct Sources<'a> {
+    named: &'a str,
+    /// By source: the topics of its position.
+    topics: &'a BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Sources<'_> {
+    /// The one of them that reads a topic.
+    fn of(&self, topic: &str) -> String {
+        let mut named = self.named.split(',').map(str::trim);
+        match (named.next(), named.next()) {
+            (Some(only), None) => only.to_owned(),
+            _ => {
+                let reads = |source: &&str| self.topics.get(*source).is_some_and(|topics| topics.contains(topic));
+                let one = self.named.split(',').map(str::trim).find(reads);
+                one.unwrap_or(self.named).to_owned()
+            }
+        }
+    }
+}
+
+/// By source with a readable position: its topics.
+fn topics_of_sources(table: &TableMetadata) -> BTreeMap<String, BTreeSet<String>> {
+    let states = table.properties().iter().filter_map(|(key, text)| {
+        let source = key.strip_prefix(PROPERTY_PREFIX)?;
+        let state = SourceState::parse(key, text).ok()?;
+        Some((source.to_owned(), state.topics.into_keys().collect()))
+    });
+    states.collect()
 }
 
 fn read<T: serde::de::DeserializeOwned>(

@@ -6,13 +6,17 @@
 //! 3. The table's files are read once, whole ([`super::content`]), and sums of what both have are compared.
 //! 4. Blocks that differ are read again from both, to name records and parts.
 //!
+//! Silver is compared together with its DLQ table: offsets of both as one set, and by content what is kept as it came, which
+//! is the DLQ's raw records.
+//!
 //! Retention goes on meanwhile: a partition's comparison begins where Kafka began to answer.
 
 mod read;
 
 use super::Watch;
+use super::balance::Pair;
 use super::book::{Book, place};
-use super::content::{Content, Wanted};
+use super::content::{Columns, Content, Wanted};
 use super::report::{Check, Finding, Findings, Promise, count, ranges};
 use crate::config::{Config, Pipeline, Start};
 use crate::connect;
@@ -58,7 +62,6 @@ impl Cluster {
 
 /// The comparison of one table with the topics that feed it.
 pub(super) struct Comparison<'a> {
-    name: &'a str,
     book: &'a Book<'a>,
     cluster: &'a Cluster,
     watch: &'a Watch,
@@ -69,9 +72,9 @@ pub(super) struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    pub(super) fn new(name: &'a str, book: &'a Book<'a>, cluster: &'a Cluster, watch: &'a Watch) -> Self {
+    pub(super) fn new(book: &'a Book<'a>, cluster: &'a Cluster, watch: &'a Watch) -> Self {
         let (kafka, group) = (Findings::default(), Findings::default());
-        Self { name, book, cluster, watch, kafka, group, records: 0, partitions: 0 }
+        Self { book, cluster, watch, kafka, group, records: 0, partitions: 0 }
     }
 
     pub(super) fn into_checks(self) -> Vec<Check> {
@@ -80,8 +83,8 @@ impl<'a> Comparison<'a> {
         vec![self.kafka.into_check(Promise::Kafka, compared), self.group.into_check(Promise::Group, partitions)]
     }
 
-    /// Compares the topic of one pipeline.
-    pub(super) async fn compare(&mut self, pipeline: &Pipeline) -> Result<()> {
+    /// Compares the topic of one pipeline; `pair`: of a silver pipeline, with its DLQ table.
+    pub(super) async fn compare(&mut self, pipeline: &Pipeline, pair: Option<&Pair<'_>>) -> Result<()> {
         let cluster = self.cluster;
         let Some(asked) = cluster.topics.get(&pipeline.name) else { return Ok(()) };
         let Some(state) = self.book.subject.sources.get(&SourceId::new(pipeline.group.as_str())) else {
@@ -92,21 +95,34 @@ impl<'a> Comparison<'a> {
             self.kafka.add(Finding::new(format!("cannot be compared: {e}")));
             return Ok(());
         }
-        let spans = self.spans(pipeline, state, asked).await?;
-        let (sides, kafka) = read(self.name, &cluster.settings, &pipeline.topic, &spans, self.watch).await?;
+        let spans = self.spans(pipeline, pair, state, asked).await?;
+        let (sides, kafka) = read(self.book.name, &cluster.settings, &pipeline.topic, &spans, self.watch).await?;
         self.records += sides.values().map(|s| s.seen.len()).sum::<u64>();
-        self.compare_offsets(pipeline, &spans, &sides).await?;
-        let wanted = Wanted::new(&asked.identity, sides.iter().map(|(p, s)| (*p, (s.from, s.to, &s.seen))).collect());
-        let content = Content { subject: self.book.subject, name: self.name, watch: self.watch };
+        self.compare_offsets(pipeline, pair, &spans, &sides).await?;
+        let kept = |p: &i32| spans.iter().find(|s| s.partition == *p).map(|s| &*s.kept);
+        let partitions = sides.iter().filter_map(|(p, s)| Some((*p, (s.from, s.to, kept(p)?, &s.seen)))).collect();
+        let wanted = Wanted::new(&asked.identity, partitions);
+        let (book, columns) = match pair {
+            None => (self.book, Columns::BRONZE),
+            Some(pair) => (pair.dlq, Columns::DLQ),
+        };
+        let content = Content { book, columns, watch: self.watch };
         let table = content.sums(&wanted, &bare_of(&spans)).await?;
         let differing = kafka.differing(&table);
         self.name_differences(pipeline, &spans, &sides, &content, &wanted, &differing).await
     }
 
     /// What to read of each partition; positions that Kafka or the group contradict are findings.
-    async fn spans(&mut self, pipeline: &Pipeline, state: &SourceState, asked: &Asked) -> Result<Vec<Span>> {
+    async fn spans(
+        &mut self,
+        pipeline: &Pipeline,
+        pair: Option<&Pair<'_>>,
+        state: &SourceState,
+        asked: &Asked,
+    ) -> Result<Vec<Span>> {
         let Some(position) = state.topics.get(&pipeline.topic) else { return Ok(Vec::new()) };
         let topic = &pipeline.topic;
+        let complete = pair.map(Pair::complete_to);
         let partitions: Vec<Partition> = position.partitions.keys().copied().collect();
         let (settings, name) = (self.cluster.settings.clone(), topic.clone());
         let logs = blocking(move || {
@@ -136,47 +152,63 @@ impl<'a> Comparison<'a> {
                 let finding = Finding::new(what).topic(topic.clone(), partition.0).offsets(log.end.0, next);
                 self.kafka.add_many(finding, next.abs_diff(log.end.0));
             }
-            let (rows, bare) = self.rows_of(&asked.identity, *partition);
+            let (rows, kept, bare) = self.rows_of(pair, &asked.identity, *partition);
             // a pipeline that starts at the end owes nothing before its first range
             let first = match pipeline.start {
                 Start::Earliest => None,
                 Start::Latest if self.book.history.complete => chain.and_then(|c| c.first),
                 Start::Latest => rows.min().and_then(|first| i64::try_from(first).ok()),
             };
-            let (rows, bare) = (Arc::new(rows), Arc::new(bare));
             let from = log.low.0.max(first.unwrap_or(0));
-            spans.push(Span { partition: partition.0, from, to: next.min(log.end.0), rows, bare });
+            // rejects on their way to the DLQ table are nowhere yet
+            let complete = complete.as_ref().and_then(|c| c.get(partition)).copied().unwrap_or(next);
+            spans.push(Span {
+                partition: partition.0,
+                from,
+                to: complete.min(log.end.0),
+                rows: Arc::new(rows),
+                kept: Arc::new(kept),
+                bare: Arc::new(bare),
+                headers: pair.is_none(),
+            });
             self.partitions += 1;
         }
         Ok(spans)
     }
 
-    /// The offsets that the table has of this incarnation, and those of them that only rows of Spark have.
-    fn rows_of(&self, identity: &TopicIdentity, partition: Partition) -> (RoaringTreemap, RoaringTreemap) {
-        let id = identity.topic_id.as_ref().map(|id| id.as_str());
-        let (mut with_id, mut without) = (RoaringTreemap::new(), RoaringTreemap::new());
-        for (key, set) in &self.book.offsets {
-            if *key.topic != *identity.topic || key.partition != partition.0 {
-                continue;
+    /// The offsets that are there; those whose rows keep the record as it came; and those of them that only rows of Spark have.
+    fn rows_of(
+        &self,
+        pair: Option<&Pair<'_>>,
+        identity: &TopicIdentity,
+        partition: Partition,
+    ) -> (RoaringTreemap, RoaringTreemap, RoaringTreemap) {
+        match pair {
+            None => {
+                let id = identity.topic_id.as_ref().map(|id| id.as_str());
+                let (rows, bare) = self.book.rows_of(&identity.topic, id, partition.0);
+                (rows.clone(), rows, bare)
             }
-            if key.topic_id.is_none() {
-                without |= set;
-            } else if key.topic_id.as_deref() == id {
-                with_id |= set;
+            Some(pair) => {
+                let (silver, dlq) = pair.rows_of(partition.0);
+                (silver | &dlq, dlq, RoaringTreemap::new())
             }
         }
-        let bare = if id.is_some() { &without - &with_id } else { RoaringTreemap::new() };
-        (with_id | without, bare)
     }
 
     /// Every offset of Kafka's is in the table, and the other way round.
     async fn compare_offsets(
         &mut self,
         pipeline: &Pipeline,
+        pair: Option<&Pair<'_>>,
         spans: &[Span],
         sides: &BTreeMap<i32, Side>,
     ) -> Result<()> {
         let topic = &pipeline.topic;
+        let (nowhere, there) = match pair {
+            None => ("in Kafka, but not in the table", "in the table"),
+            Some(_) => ("in Kafka, but neither in the table nor in the DLQ", "in the table or in the DLQ"),
+        };
         let mut surplus = Vec::new();
         for span in spans {
             let (partition, rows) = (&span.partition, &*span.rows);
@@ -187,7 +219,7 @@ impl<'a> Comparison<'a> {
                 missing.remove_range(place(*from)..place(*to));
             }
             for (from, to) in ranges(missing.iter()) {
-                let finding = Finding::new("in Kafka, but not in the table").topic(topic.clone(), *partition);
+                let finding = Finding::new(nowhere).topic(topic.clone(), *partition);
                 self.kafka.add_many(finding.offsets(from, to), from.abs_diff(to));
             }
             let mut rows = rows - &side.seen;
@@ -204,14 +236,14 @@ impl<'a> Comparison<'a> {
         let compacted = blocking(move || Admin::connect(&settings, "k2-verify")?.is_compacted(&name)).await?;
         let what = match compacted {
             Some(true) => return Ok(()),
-            Some(false) => "in the table, but Kafka has no such record",
-            None => {
-                "in the table, but Kafka has no such record (unless the topic is compacted, which the brokers do not tell)"
-            }
+            Some(false) => format!("{there}, but Kafka has no such record"),
+            None => format!(
+                "{there}, but Kafka has no such record (unless the topic is compacted, which the brokers do not tell)"
+            ),
         };
         for (partition, rows) in surplus {
             for (from, to) in ranges(rows.iter()) {
-                let finding = Finding::new(what).topic(topic.clone(), partition).offsets(from, to);
+                let finding = Finding::new(&*what).topic(topic.clone(), partition).offsets(from, to);
                 self.kafka.add_many(finding, from.abs_diff(to));
             }
         }
@@ -251,7 +283,7 @@ impl<'a> Comparison<'a> {
         for (partition, from, to) in differing {
             let is_named = named.iter().any(|(p, offset)| p == partition && (*from..*to).contains(offset));
             // the sums of rows that are there twice differ; told by another finding
-            if is_named || self.book.has_twins_in(topic, *partition, *from, *to) {
+            if is_named || content.book.has_twins_in(topic, *partition, *from, *to) {
                 continue;
             }
             let what = "the rows here do not hold what Kafka's records hold";

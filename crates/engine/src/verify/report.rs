@@ -24,6 +24,14 @@ pub enum Promise {
     Bounds,
     /// Rows read, manifests and summary tell the same number.
     Counts,
+    /// Silver and DLQ: the message id recomputes from cluster, topic id, partition and offset.
+    MessageIds,
+    /// The rejects that silver has decided on are in the DLQ table, or on their way.
+    Intents,
+    /// No record is in silver and in the DLQ.
+    Apart,
+    /// Every record of bronze is in silver or in the DLQ, and no other is.
+    Balance,
     /// Every record that Kafka still has below the next offset is in the table byte for byte, and nothing else is.
     Kafka,
     /// The group's committed offset is not ahead of the table.
@@ -41,6 +49,10 @@ impl Promise {
             Self::Files => "every file is there, as its manifest says",
             Self::Bounds => "partition values and bounds are true",
             Self::Counts => "rows, manifests and summary add up",
+            Self::MessageIds => "message_id recomputes for every row",
+            Self::Intents => "the rejects that silver has decided on are in the DLQ or on their way",
+            Self::Apart => "no record is in silver and in the DLQ",
+            Self::Balance => "bronze = silver + DLQ",
             Self::Kafka => "what Kafka still has is in the table, byte for byte",
             Self::Group => "the group's offset is not ahead of the table",
         }
@@ -193,17 +205,72 @@ impl TableReport {
     }
 }
 
-/// All tables.
+/// A silver pipeline beside its bronze table: where the records of the one are in the other.
+#[derive(Debug, Clone, Serialize)]
+pub struct BalanceReport {
+    /// The silver pipeline.
+    pub pipeline: String,
+    /// Its topic.
+    pub topic: String,
+    /// The bronze table; none: the pipeline names none, or it is not there.
+    pub bronze: Option<String>,
+    /// The silver table.
+    pub silver: String,
+    /// The DLQ table.
+    pub dlq: String,
+    /// What was compared, by partition: that which both have covered.
+    pub partitions: Vec<PartitionBalance>,
+    /// Rejects among the compared records, 0 to 1; none: no records.
+    pub rate: Option<f64>,
+    /// The promises.
+    pub checks: Vec<Check>,
+    /// What is worth knowing but breaks no promise.
+    pub notes: Vec<String>,
+}
+
+/// One partition of a [`BalanceReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionBalance {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset compared.
+    pub from: i64,
+    /// One past the last.
+    pub to: i64,
+    /// Records in bronze.
+    pub bronze: u64,
+    /// Records in silver.
+    pub silver: u64,
+    /// Records in the DLQ.
+    pub dlq: u64,
+}
+
+impl BalanceReport {
+    /// Whether every promise that was checked holds.
+    pub fn ok(&self) -> bool {
+        self.checks.iter().all(|c| c.ok)
+    }
+
+    /// Records in bronze, silver and the DLQ, over all partitions.
+    pub fn totals(&self) -> (u64, u64, u64) {
+        let sum = |of: fn(&PartitionBalance) -> u64| self.partitions.iter().map(of).sum();
+        (sum(|p| p.bronze), sum(|p| p.silver), sum(|p| p.dlq))
+    }
+}
+
+/// All tables, and all pairs of them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// In the order of the pipelines.
+    /// Bronze, silver, DLQ; each in the order of the pipelines.
     pub tables: Vec<TableReport>,
+    /// By silver pipeline.
+    pub balances: Vec<BalanceReport>,
 }
 
 impl Report {
     /// Whether every promise that was checked holds.
     pub fn ok(&self) -> bool {
-        self.tables.iter().all(TableReport::ok)
+        self.tables.iter().all(TableReport::ok) && self.balances.iter().all(BalanceReport::ok)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) topic: Arc<str>,
-    /// None: written by Spark, or the brokers knew no ids.
+    /// None: written by Spark, or the brokers knew no ids, or it is not to be told from the row.
     pub(super) topic_id: Option<Arc<str>>,
     pub(super) partition: i32,
 }

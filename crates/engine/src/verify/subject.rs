@@ -15,19 +15,34 @@ use k2_model::ids::PROPERTY_PREFIX;
 use k2_model::{Result, SourceId, SourceState};
 use std::collections::{BTreeMap, HashMap};
 
-/// The columns that say which Kafka record a row is. Silver names them in its own way.
+/// The columns that say which Kafka record a row is. Silver and the DLQ name them in their own way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KeyColumns {
     pub(super) topic: &'static str,
-    /// None: rows do not tell the incarnation of the topic.
+    /// The incarnation of the topic; none: rows do not tell it, but in `message_id`.
     pub(super) topic_id: Option<&'static str>,
     pub(super) partition: &'static str,
     pub(super) offset: &'static str,
+    pub(super) message_id: Option<&'static str>,
 }
 
 /// Bronze's.
-pub(super) const BRONZE_KEYS: KeyColumns =
-    KeyColumns { topic: "topic", topic_id: Some("topic_id"), partition: "partition", offset: "offset" };
+pub(super) const BRONZE_KEYS: KeyColumns = KeyColumns {
+    topic: "topic",
+    topic_id: Some("topic_id"),
+    partition: "partition",
+    offset: "offset",
+    message_id: None,
+};
+
+/// Those of silver and of the DLQ.
+pub(super) const SILVER_KEYS: KeyColumns = KeyColumns {
+    topic: "kafka_topic",
+    topic_id: None,
+    partition: "kafka_partition",
+    offset: "kafka_offset",
+    message_id: Some("message_id"),
+};
 
 /// The field ids of [`KeyColumns`] in this table.
 #[derive(Debug, Clone)]
@@ -36,6 +51,9 @@ pub(super) struct KeyIds {
     pub(super) topic_id: Option<i32>,
     pub(super) partition: i32,
     pub(super) offset: i32,
+    pub(super) message_id: Option<i32>,
+    /// Columns may be null where Spark wrote the row: the table was made before they were added.
+    pub(super) optional: bool,
 }
 
 /// A live data file, as its manifest entry says.
@@ -173,6 +191,8 @@ fn key_ids(schema: &SchemaRef, columns: KeyColumns) -> Result<KeyIds> {
         topic_id: columns.topic_id.map(id).transpose()?,
         partition: id(columns.partition)?,
         offset: id(columns.offset)?,
+        message_id: columns.message_id.map(id).transpose()?,
+        optional: schema.field_by_name(columns.offset).is_some_and(|field| !field.required),
     })
 }
 

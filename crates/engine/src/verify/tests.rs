@@ -120,6 +120,9 @@ impl Lake {
             }),
             table: TableForm::of(self.table().await.metadata()),
             moves: moves.collect(),
+            rules: None,
+            intent: None,
+            settled: Vec::new(),
         };
         gate.commit(&proposal, files, clock::now_micros()).await.unwrap()
     }
@@ -362,7 +365,7 @@ async fn a_total_that_does_not_add_up_is_found() {
     assert_eq!(found, ["the summary's total-records is 30, but the manifests tell 29"]);
 }
 
-fn main_is(snapshot: i64) -> TableUpdate {
+pub(crate) fn main_is(snapshot: i64) -> TableUpdate {
     let reference = SnapshotReference::new(snapshot, SnapshotRetention::branch(None, None, None));
     TableUpdate::SetSnapshotRef { ref_name: "main".into(), reference }
 }

@@ -40,28 +40,34 @@ fn text(id: i32, name: &str, required: bool, kind: PrimitiveType) -> NestedField
     NestedField::new(id, name, Type::Primitive(kind), required)
 }
 
-fn golden() -> Value {
-    serde_json::from_str(include_str!("../../golden/bronze.json")).unwrap()
-}
-
 #[test]
-fn bronze_is_the_golden_one() {
-    let table = made(bronze().creation("bronze_binance_trades").unwrap());
-    let made = json!({
-        "schema": table.current_schema(),
-        "partition-spec": table.default_partition_spec(),
-        "sort-order": table.default_sort_order(),
-        "format-version": table.format_version() as u8,
-        "properties": table.properties(),
-    });
-    for key in ["schema", "partition-spec", "sort-order", "format-version", "properties"] {
-        assert_eq!(made[key], golden()[key], "{key}");
+fn tables_are_the_golden_ones() {
+    for (contract, golden) in [
+        (bronze(), include_str!("../../golden/bronze.json")),
+        (silver(), include_str!("../../golden/silver.json")),
+        (dlq(), include_str!("../../golden/dlq.json")),
+    ] {
+        let golden: Value = serde_json::from_str(golden).unwrap();
+        let table = made(contract.creation("trades").unwrap());
+        let made = json!({
+            "schema": table.current_schema(),
+            "partition-spec": table.default_partition_spec(),
+            "sort-order": table.default_sort_order(),
+            "format-version": table.format_version() as u8,
+            "properties": table.properties(),
+        });
+        for key in ["schema", "partition-spec", "sort-order", "format-version", "properties"] {
+            assert_eq!(made[key], golden[key], "{key}");
+        }
     }
 }
 
 #[test]
 fn the_contract_follows_itself() {
     assert_eq!(bronze().departures(&table(bronze().fields)), Departures::new());
+    for contract in [bronze(), silver(), dlq()] {
+        assert_eq!(contract.departures(&made(contract.creation("t").unwrap())), Departures::new());
+    }
 }
 
 #[test]
@@ -188,6 +194,36 @@ fn partitioning_must_follow_from_the_time_of_ingestion() {
     // none at all is fine
     let creation = TableCreation::builder().name("t".to_owned()).schema(bronze().schema().unwrap()).build();
     assert_eq!(bronze().departures(&made(creation)), Departures::new());
+}
+
+#[test]
+fn a_silver_table_may_be_partitioned_by_what_its_rows_hold() {
+    // as Spark makes it: another name for the column that is not ours, and all may be null
+    let mut fields = silver().fields;
+    fields.push(text(30, "desk", false, PrimitiveType::String).into());
+    let by = |partitions: &[(&str, Transform)]| {
+        let schema = Schema::builder().with_fields(fields.clone()).build().unwrap();
+        let spec = partitions.iter().fold(UnboundPartitionSpec::builder(), |spec, (column, transform)| {
+            let id = schema.field_id_by_name(column).unwrap();
+            spec.add_partition_field(id, format!("{column}_{transform}"), *transform).unwrap()
+        });
+        let spec = spec.build();
+        let creation = TableCreation::builder().name("t".to_owned()).schema(schema).partition_spec(spec).build();
+        silver().departures(&made(creation))
+    };
+    for fine in [
+        &[][..],
+        &[("exchange_date", Transform::Identity)],
+        &[("exchange_date", Transform::Month)],
+        &[("symbol", Transform::Identity), ("exchange_date", Transform::Day)],
+        &[("message_id", Transform::Bucket(16)), ("price", Transform::Truncate(100))],
+        &[("validation_timestamp", Transform::Hour)],
+        &[("desk", Transform::Void)],
+    ] {
+        assert_eq!(by(fine), Departures::new(), "{fine:?}");
+    }
+    let found = by(&[("exchange_date", Transform::Identity), ("desk", Transform::Identity)]);
+    assert_eq!(found, ["partition field desk_identity follows from column desk, which K2 does not write"]);
 }
 
 #[test]

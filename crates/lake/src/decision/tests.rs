@@ -42,6 +42,9 @@ fn proposal(moves: &[(i32, Option<i64>, i64, i64)]) -> Proposal {
         identity: identity("c", TOPIC, Some("id-1")),
         table: form(0, 0),
         moves: moves.collect(),
+        rules: None,
+        intent: None,
+        settled: Vec::new(),
     }
 }
 
@@ -225,7 +228,7 @@ fn a_commit_replaces_only_what_it_moves() {
     let other = TopicPosition { topic_id: None, partitions: BTreeMap::from([(Partition(0), position(70, THEIRS))]) };
     before.state.as_mut().unwrap().topics.insert("other".to_owned(), other.clone());
     let p = proposal(&[(0, Some(5), 5, 8), (2, None, 0, 1)]);
-    let Decision::Commit(topics) = decide(&before, &p).unwrap() else { panic!("not to be committed") };
+    let Decision::Commit(After { topics, .. }) = decide(&before, &p).unwrap() else { panic!("not to be committed") };
     assert_eq!(topics["other"], other);
     let after = &topics[TOPIC].partitions;
     assert_eq!(after[&Partition(1)], position(7, THEIRS));
@@ -241,8 +244,80 @@ fn a_commit_replaces_only_what_it_moves() {
 fn a_known_topic_id_is_kept_when_brokers_do_not_tell_one() {
     let mut p = proposal(&[(0, Some(5), 5, 8)]);
     p.identity = identity("c", TOPIC, None);
-    let Decision::Commit(topics) = decide(&head(&[(0, 5, THEIRS)]), &p).unwrap() else { panic!("not to be committed") };
+    let Decision::Commit(After { topics, .. }) = decide(&head(&[(0, 5, THEIRS)]), &p).unwrap() else {
+        panic!("not to be committed")
+    };
     assert_eq!(topics[TOPIC].topic_id, Some(TopicId::new("id-1")));
+}
+
+fn intent(by: u128, ranges: &[(i32, i64, i64)]) -> Intent {
+    Intent {
+        batch: batch(by),
+        table: "n.dlq".to_owned(),
+        uuid: Uuid::from_u128(5),
+        topic: TOPIC.to_owned(),
+        topic_id: None,
+        ranges: ranges.iter().map(|(p, from, to)| (Partition(*p), (NextOffset(*from), NextOffset(*to)))).collect(),
+        rules: None,
+        rows: 1,
+        schema: 0,
+        spec: 0,
+        files: Vec::new(),
+    }
+}
+
+fn holding(mut head: Head, intents: &[Intent]) -> Head {
+    head.state.as_mut().unwrap().intents = intents.to_vec();
+    head
+}
+
+#[test]
+fn intents_of_others_are_carried_over_settled_ones_leave_ours_is_added() {
+    let (theirs, settled) = (intent(THEIRS, &[(1, 0, 7)]), intent(3, &[(0, 2, 5)]));
+    let before = holding(head(&[(0, 5, THEIRS), (1, 7, THEIRS)]), &[settled.clone(), theirs.clone()]);
+    let ours = intent(OURS, &[(0, 5, 8)]);
+    let p = Proposal {
+        rules: Some("r2".to_owned()),
+        intent: Some(ours.clone()),
+        settled: vec![settled.batch],
+        ..proposal(&[(0, Some(5), 5, 8)])
+    };
+    let Decision::Commit(after) = decide(&before, &p).unwrap() else { panic!("not to be committed") };
+    assert_eq!(after.intents, [theirs.clone(), ours]);
+    let state = p.state(after, SinkSnapshot { id: SnapshotId(10), sequence: 4 });
+    assert_eq!(state.rules.as_deref(), Some("r2"));
+    // without rejects nothing is added
+    let p = Proposal { intent: None, ..p };
+    let Decision::Commit(after) = decide(&before, &p).unwrap() else { panic!("not to be committed") };
+    assert_eq!(after.intents, [theirs]);
+}
+
+#[test]
+fn a_batch_does_not_overtake_rejects_of_its_own_partitions() {
+    let p = || proposal(&[(0, Some(5), 5, 8), (2, Some(4), 4, 4)]);
+    let before = |i: Intent| holding(head(&[(0, 5, THEIRS), (1, 7, THEIRS), (2, 4, THEIRS)]), &[i]);
+    let early = intent(3, &[(0, 2, 5)]);
+    let refused = decide(&before(early.clone()), &p()).unwrap_err();
+    assert_eq!(refused.class(), Class::Unknown);
+    assert!(refused.to_string().contains(&early.batch.to_string()), "{refused}");
+    let settled = Proposal { settled: vec![early.batch], ..p() };
+    assert_eq!(row_of(&decide(&before(early), &settled)), Row::Commit);
+    for (what, fine) in [
+        ("of another partition", intent(3, &[(1, 2, 7)])),
+        ("of a partition that only stays", intent(3, &[(2, 2, 4)])),
+        ("of a partition that it only held", intent(3, &[(1, 2, 7), (0, 5, 5)])),
+        ("of another topic", Intent { topic: "other".to_owned(), ..intent(3, &[(0, 2, 5)]) }),
+    ] {
+        assert_eq!(row_of(&decide(&before(fine), &p())), Row::Commit, "{what}");
+    }
+}
+
+#[test]
+fn a_state_without_rules_and_intents_is_as_it_was() {
+    let p = proposal(&[(0, Some(5), 5, 8)]);
+    let Decision::Commit(after) = decide(&head(&[(0, 5, THEIRS)]), &p).unwrap() else { panic!("not to be committed") };
+    let json = p.state(after, SinkSnapshot { id: SnapshotId(10), sequence: 4 }).to_json().unwrap();
+    assert!(!json.contains("rules") && !json.contains("intents"), "{json}");
 }
 
 #[test]
@@ -319,13 +394,14 @@ proptest! {
         }
         prop_assert!(head.lineage == Lineage::Intact || row_of(&result) == Row::Halt);
         match result {
-            Ok(Decision::Commit(topics)) => {
+            Ok(Decision::Commit(decided)) => {
+                let topics = &decided.topics;
                 prop_assert!(equal, "let in although a partition differs");
                 prop_assert!(!ours, "committed twice");
                 prop_assert_eq!(head.form, proposal.table);
                 let nothing = BTreeMap::new();
                 let before = all_positions(head.state.as_ref().map_or(&nothing, |s| &s.topics));
-                let after = all_positions(&topics);
+                let after = all_positions(topics);
                 let mut advanced = false;
                 for (key, was) in &before {
                     let is = after.get(key);
@@ -344,7 +420,7 @@ proptest! {
                 }
                 prop_assert!(advanced, "a commit that moves nothing");
                 // and the same proposal again, with the reply lost, is found to be in
-                let state = proposal.state(topics, SinkSnapshot { id: SnapshotId(10), sequence: 4 });
+                let state = proposal.state(decided, SinkSnapshot { id: SnapshotId(10), sequence: 4 });
                 let state = SourceState::parse("k", &state.to_json().unwrap()).unwrap();
                 let next = Head { form: form(1, 1), state: Some(state), lineage: Lineage::Intact };
                 prop_assert_eq!(decide(&next, &proposal).unwrap(), Decision::Committed);

@@ -9,12 +9,12 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Int64Type};
 use futures::TryStreamExt;
 use iceberg::expr::{Predicate, Reference};
-use iceberg::spec::{NestedField, NestedFieldRef};
+use iceberg::spec::{Datum, Literal, NestedField, NestedFieldRef, PrimitiveType, Type};
 use iceberg::table::Table;
-use k2_model::Class;
+use k2_model::{Class, clock};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,11 +34,11 @@ const DAY: i64 = 86_400_000_000;
 const NOON: i64 = 20_000 * DAY + DAY / 2;
 
 /// A table in a folder.
-struct Place {
+pub(super) struct Place {
     dir: tempfile::TempDir,
     catalog: Arc<dyn Catalog>,
-    stores: Stores,
-    table: Table,
+    pub(super) stores: Stores,
+    pub(super) table: Table,
 }
 
 impl Place {
@@ -47,6 +47,10 @@ impl Place {
     }
 
     async fn with(fields: Vec<NestedFieldRef>, properties: &[(&str, &str)]) -> Self {
+        Self::of(TableContract { fields, ..bronze() }, properties).await
+    }
+
+    pub(super) async fn of(contract: TableContract, properties: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().display();
         let config = CatalogConfig {
@@ -60,7 +64,7 @@ impl Place {
         let stores = Stores::default();
         let catalog = connect(&config, &stores).await.unwrap();
         catalog.ensure_namespace("n").await.unwrap();
-        let mut creation = TableContract { fields, ..bronze() }.creation("t").unwrap();
+        let mut creation = contract.creation("t").unwrap();
         creation.properties.extend(properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         let table = catalog.create("n", creation).await.unwrap();
         Self { dir, catalog, stores, table }
@@ -83,20 +87,21 @@ impl Place {
         writer.finish().await.unwrap()
     }
 
-    async fn footer(&self, file: &DataFile) -> Arc<ParquetMetaData> {
+    pub(super) async fn footer(&self, file: &DataFile) -> Arc<ParquetMetaData> {
         let bytes = self.stores.get(file.file_path()).await.unwrap();
         assert_eq!(bytes.len() as u64, file.file_size_in_bytes());
         Arc::clone(ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().metadata())
     }
 
     /// Appends the files, and scans as any Iceberg reader does: manifests first, then files, pages and rows.
-    async fn append(&mut self, files: &[DataFile]) {
+    pub(super) async fn append(&mut self, files: &[DataFile]) {
         let id = crate::snapshot::fresh_id(self.table.metadata());
-        let updates = crate::snapshot::append(&self.table, id, files, BTreeMap::new()).await.unwrap();
+        let added = [crate::snapshot::Added::in_current_form(self.table.metadata(), files)];
+        let updates = crate::snapshot::append(&self.table, id, &added, BTreeMap::new()).await.unwrap();
         self.table = self.catalog.commit(&self.table, updates).await.unwrap();
     }
 
-    async fn scan(&self, filter: Predicate, columns: &[&str]) -> Vec<RecordBatch> {
+    pub(super) async fn scan(&self, filter: Predicate, columns: &[&str]) -> Vec<RecordBatch> {
         let scan = self.table.scan().with_filter(filter).select(columns.iter().copied()).build().unwrap();
         scan.to_arrow().await.unwrap().try_collect().await.unwrap()
     }
@@ -106,7 +111,7 @@ impl Place {
     }
 
     /// What lies in the table's data folder, temporary files included.
-    fn data_files(&self) -> Vec<PathBuf> {
+    pub(super) fn data_files(&self) -> Vec<PathBuf> {
         fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten() {
                 let path = entry.unwrap().path();
@@ -252,7 +257,7 @@ async fn midnight_splits_a_batch_into_days() {
     for (first, at) in [(0, before), (10, before), (20, after), (30, after)] {
         writer.write(&rows(&schema, first, at, &noise(10, 20)), &place.partition(at)).await.unwrap();
     }
-    assert!(writer.has_full_file());
+    assert!(!writer.has_full_file(), "a new day is no reason to commit");
     let files = writer.finish().await.unwrap();
     assert_eq!(files.len(), 2);
     for (file, (day, name, first)) in files.iter().zip([(20_000, "2024-10-04", 0), (20_001, "2024-10-05", 20)]) {

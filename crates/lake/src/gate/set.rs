@@ -6,11 +6,11 @@
 
 use super::Gate;
 use crate::catalog::CommitFailure;
-use k2_model::patience::Patience;
 use crate::snapshot;
 use iceberg::TableUpdate;
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
+use k2_model::patience::Patience;
 use k2_model::{Error, Result, SnapshotId, SourceState};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -29,8 +29,8 @@ impl Gate {
     /// The table and the position as they are, however the history runs. `replace_broken`: a property that cannot be read
     /// counts as none, unless a newer K2 wrote it.
     pub async fn position(&self, replace_broken: bool) -> Result<(Table, Option<SourceState>)> {
-        let mut patience = Patience::new(format!("load table {}", self.ident));
-        let table = tokio::time::timeout(BOUND, self.load(&mut patience)).await;
+        let mut patience = Patience::new(format!("load table {}", self.door.ident));
+        let table = tokio::time::timeout(BOUND, self.door.load(&mut patience)).await;
         let table = table.map_err(|_| Error::retry("the catalog does not answer").at(self.place()))??;
         let state = self.stands(table.metadata(), replace_broken)?;
         Ok((table, state))
@@ -52,10 +52,10 @@ impl Gate {
         replace_broken: bool,
         change: impl Fn(&TableMetadata, Option<SourceState>) -> Result<Option<SourceState>>,
     ) -> Result<Moves> {
-        let mut patience = Patience::new(format!("set the position of table {}", self.ident));
+        let mut patience = Patience::new(format!("set the position of table {}", self.door.ident));
         let mut tried: Vec<(SnapshotId, Moves)> = Vec::new();
         loop {
-            let table = self.load(&mut patience).await?;
+            let table = self.door.load(&mut patience).await?;
             let metadata = table.metadata();
             if let Some((_, moves)) = tried.iter().find(|(id, _)| metadata.snapshot_by_id(id.0).is_some()) {
                 return Ok(moves.clone());
@@ -78,7 +78,7 @@ impl Gate {
             let mut updates = snapshot::append(&table, id, &[], summary).await.map_err(|e| e.at(self.place()))?;
             updates.insert(0, property);
             tried.push((id, moves.clone()));
-            match self.catalog.commit(&table, updates).await {
+            match self.door.catalog.commit(&table, updates).await {
                 Ok(_) => return Ok(moves),
                 Err(CommitFailure::Refused(e)) => return Err(e.at(self.place())),
                 Err(failure) => patience.wait(&failure.into_error().at(self.place())).await,

@@ -9,5 +9,6 @@ mod fencing;
 mod history;
 mod race;
 mod replies;
+mod settling;
 mod unruly;
 mod world;

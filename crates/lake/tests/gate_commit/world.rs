@@ -191,6 +191,9 @@ impl World {
             identity: identity(),
             table: TableForm::of(table.metadata()),
             moves: moves.collect(),
+            rules: None,
+            intent: None,
+            settled: Vec::new(),
         };
         Staged { proposal, files }
     }

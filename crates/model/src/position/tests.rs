@@ -35,6 +35,31 @@ fn json_form_is_the_golden_one() {
     assert_eq!(SourceState::parse("k", golden).unwrap(), state());
 }
 
+/// What a silver table holds: the rules, and a batch's rejects on their way to the DLQ table.
+fn silver() -> SourceState {
+    let intent = Intent {
+        batch: BatchId(uuid::Uuid::from_u128(8)),
+        table: "market_data.silver_dlq_trades".to_owned(),
+        uuid: uuid::Uuid::from_u128(9),
+        topic: "trades".to_owned(),
+        topic_id: Some(TopicId::new("AAAAAAAAAAAAAAAAAAAAAQ")),
+        ranges: BTreeMap::from([(Partition(0), (NextOffset(40), NextOffset(43)))]),
+        rules: Some("sha256:1f".to_owned()),
+        rows: 2,
+        schema: 0,
+        spec: 1,
+        files: vec![serde_json::json!({"file_path": "s3://b/dlq/data/a.parquet"})],
+    };
+    SourceState { rules: Some("sha256:1f".to_owned()), intents: vec![intent], ..state() }
+}
+
+#[test]
+fn json_form_of_silver_is_the_golden_one() {
+    let golden = include_str!("../../golden/source_state_silver.json").trim();
+    assert_eq!(silver().to_json().unwrap(), golden);
+    assert_eq!(SourceState::parse("k", golden).unwrap(), silver());
+}
+
 #[test]
 fn newer_version_and_garbage_halt() {
     for text in [r#"{"version":2,"what":"ever"}"#, "{}", "", "17", r#"{"version":1}"#] {

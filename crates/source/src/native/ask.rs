@@ -1,28 +1,18 @@
 //! Questions to the brokers. Each is sent at once and answered on a queue of its own, so one can wait or come back later.
 
 mod policy;
+mod topic;
+
+pub(crate) use topic::{AskedTopic, TopicFacts, Whom};
 
 use super::consume::Queue;
 use super::list::{List, elements};
 use super::{Client, ErrorText, Failure, Seat, code, millis, sys, text_of};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::ffi::{CStr, CString};
 use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sys::rd_kafka_admin_op_t as op;
-
-/// What the brokers say about a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TopicFacts {
-    /// In the form Kafka prints; none where the brokers know none.
-    pub(crate) topic_id: Option<String>,
-    /// How many partitions it has.
-    pub(crate) partitions: i32,
-    /// Whether this user may read it; none if the brokers did not say.
-    pub(crate) readable: Option<bool>,
-}
 
 /// Which end of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +78,6 @@ impl Drop for Answer {
     }
 }
 
-/// How long to look for a broker that is up, before a question goes where librdkafka sends it by itself.
-const LOOK_AROUND: Duration = Duration::from_millis(300);
-
 /// Options of a request.
 struct Options(*mut sys::rd_kafka_AdminOptions_t);
 
@@ -121,47 +108,6 @@ impl Drop for Options {
 }
 
 impl Client {
-    /// A broker that answers. Any one can describe a topic; the controller, which librdkafka would ask, may be away.
-    ///
-    /// Asks about the topic only: asking about all that is known locally would let the brokers create what is missing.
-    fn broker_that_answers(&self, topic: &CString) -> Option<i32> {
-        let mut found: *const sys::rd_kafka_metadata = ptr::null();
-        // SAFETY: a valid handle, and a topic handle that is ours for the call; on success the metadata is ours until
-        // destroyed, its arrays live as long as it.
-        unsafe {
-            let local = sys::rd_kafka_topic_new(self.ptr(), topic.as_ptr(), ptr::null_mut());
-            if local.is_null() {
-                return None;
-            }
-            let err = sys::rd_kafka_metadata(self.ptr(), 0, local, &mut found, millis(LOOK_AROUND));
-            sys::rd_kafka_topic_destroy(local);
-            Failure::of(err).ok()?;
-            let metadata = &*found;
-            let first = (metadata.broker_cnt > 0 && !metadata.brokers.is_null()).then(|| (*metadata.brokers).id);
-            let answered = Some(metadata.orig_broker_id).filter(|id| *id >= 0).or(first);
-            sys::rd_kafka_metadata_destroy(found);
-            answered
-        }
-    }
-
-    /// Asks for a topic's id, partitions and our rights.
-    pub(crate) fn ask_topic(self: &Arc<Self>, topic: &CString, timeout: Duration) -> Asked<TopicFacts> {
-        let queue = Queue::new(self);
-        let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
-        if let Some(id) = self.broker_that_answers(topic) {
-            options.to_broker(id);
-        }
-        let mut names = [topic.as_ptr()];
-        // SAFETY: all pointers are valid for the calls; librdkafka copies names and options.
-        unsafe {
-            let _ = Failure::take(sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.0, 1));
-            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-            sys::rd_kafka_DescribeTopics(self.ptr(), topics, options.0, queue.raw);
-            sys::rd_kafka_TopicCollection_destroy(topics);
-        }
-        Asked { queue, read: read_topic }
-    }
-
     /// Asks for one end of several partitions.
     pub(crate) fn ask_offsets(
         self: &Arc<Self>,
@@ -262,48 +208,9 @@ unsafe fn may_read(first: *const sys::rd_kafka_AclOperation_t, count: usize) -> 
     Some(rights.iter().any(|r| matches!(r, acl::RD_KAFKA_ACL_OPERATION_READ | acl::RD_KAFKA_ACL_OPERATION_ALL)))
 }
 
-fn read_topic(answer: &Answer) -> Result<TopicFacts, Failure> {
-    let mut count = 0;
-    // SAFETY: `answer` is an event of this kind or the result is null; all that is reached lives as long as it.
-    unsafe {
-        let result = sys::rd_kafka_event_DescribeTopics_result(answer.0);
-        if result.is_null() {
-            return empty();
-        }
-        let Some(topic) = all(sys::rd_kafka_DescribeTopics_result_topics(result, &mut count), count).first().copied()
-        else {
-            return empty();
-        };
-        Failure::peek(sys::rd_kafka_TopicDescription_error(topic))?;
-        let uuid = sys::rd_kafka_TopicDescription_topic_id(topic);
-        let bits = if uuid.is_null() {
-            (0, 0)
-        } else {
-            (sys::rd_kafka_Uuid_most_significant_bits(uuid), sys::rd_kafka_Uuid_least_significant_bits(uuid))
-        };
-        let mut partitions = 0;
-        sys::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
-        let mut rights = 0;
-        let first = sys::rd_kafka_TopicDescription_authorized_operations(topic, &mut rights);
-        Ok(TopicFacts {
-            topic_id: topic_id(bits),
-            partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-            readable: may_read(first, rights),
-        })
-    }
-}
-
-/// The form Kafka prints; librdkafka's own uses the other base64 alphabet.
-fn topic_id((high, low): (i64, i64)) -> Option<String> {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&high.to_be_bytes());
-    bytes[8..].copy_from_slice(&low.to_be_bytes());
-    (bytes != [0; 16]).then(|| URL_SAFE_NO_PAD.encode(bytes))
-}
-
 fn read_offsets(answer: &Answer) -> Result<OffsetsAsked, Failure> {
     let mut count = 0;
-    // SAFETY: as in `read_topic`.
+    // SAFETY: `answer` is an event of this kind or the result is null; all that is reached lives as long as it.
     unsafe {
         let result = sys::rd_kafka_event_ListOffsets_result(answer.0);
         if result.is_null() {
@@ -320,7 +227,7 @@ fn offset_of(element: &sys::rd_kafka_topic_partition_t) -> (i32, Result<i64, Fai
 
 fn read_group_offsets(answer: &Answer) -> Result<OffsetsAsked, Failure> {
     let mut count = 0;
-    // SAFETY: as in `read_topic`.
+    // SAFETY: as in `read_offsets`.
     unsafe {
         let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(answer.0);
         if result.is_null() {
@@ -336,7 +243,7 @@ fn read_group_offsets(answer: &Answer) -> Result<OffsetsAsked, Failure> {
 
 fn read_group(answer: &Answer) -> Result<Option<bool>, Failure> {
     let mut count = 0;
-    // SAFETY: as in `read_topic`.
+    // SAFETY: as in `read_offsets`.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConsumerGroups_result(answer.0);
         if result.is_null() {
@@ -357,7 +264,7 @@ fn read_group(answer: &Answer) -> Result<Option<bool>, Failure> {
 
 fn read_brokers(answer: &Answer) -> Result<Vec<(i32, String)>, Failure> {
     let mut count = 0;
-    // SAFETY: as in `read_topic`.
+    // SAFETY: as in `read_offsets`.
     unsafe {
         let result = sys::rd_kafka_event_DescribeCluster_result(answer.0);
         if result.is_null() {
@@ -369,18 +276,5 @@ fn read_brokers(answer: &Answer) -> Result<Vec<(i32, String)>, Failure> {
             (sys::rd_kafka_Node_id(*node), format!("{host}:{}", sys::rd_kafka_Node_port(*node)))
         };
         Ok(nodes.iter().map(broker).collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_topic_id_reads_as_kafka_prints_it() {
-        assert_eq!(topic_id((0, 0)), None);
-        // URL-safe alphabet, no padding
-        assert_eq!(topic_id((-1, -1)).as_deref(), Some("_____________________w"));
-        assert_eq!(topic_id((0x0102_0304_0506_0708, 0x090a_0b0c_0d0e_0f10)).as_deref(), Some("AQIDBAUGBwgJCgsMDQ4PEA"));
     }
 }

@@ -5,7 +5,7 @@ use super::{ErrorText, Failure, Seat, code, millis, sys, text_of};
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,10 @@ struct Notes {
     queue: Mutex<VecDeque<Note>>,
     /// Set while the consumer closes: a revocation is then answered on the spot.
     closing: AtomicBool,
+    /// Answers about topics, counted before librdkafka acts on them (see `incarnation`).
+    topic_answers: AtomicU64,
+    /// Whether records were ever fetched by the topic's name instead of its id.
+    fetched_by_name: AtomicBool,
 }
 
 impl Notes {
@@ -121,6 +125,8 @@ impl Client {
             sys::rd_kafka_conf_set_log_cb(conf.0, Some(on_log));
             sys::rd_kafka_conf_set_error_cb(conf.0, Some(on_error));
             if kind == Kind::Member {
+                let opaque = Arc::as_ptr(&notes).cast_mut().cast();
+                Failure::of(sys::rd_kafka_conf_interceptor_add_on_new(conf.0, NAME.as_ptr(), Some(on_new), opaque))?;
                 sys::rd_kafka_conf_set_rebalance_cb(conf.0, Some(on_rebalance));
                 sys::rd_kafka_conf_set_offset_commit_cb(conf.0, Some(on_commit));
             }
@@ -149,6 +155,17 @@ impl Client {
     /// Takes the oldest note of the callbacks.
     pub(crate) fn next_note(&self) -> Option<Note> {
         self.notes.queue().pop_front()
+    }
+
+    /// How many answers about topics have come in; a member's only. Each may have changed the topic id that librdkafka
+    /// fetches by, and nothing else does.
+    pub(crate) fn topic_answers(&self) -> u64 {
+        self.notes.topic_answers.load(Ordering::SeqCst)
+    }
+
+    /// Whether a broker was so old that records were fetched by the topic's name; a member's only.
+    pub(crate) fn fetched_by_name(&self) -> bool {
+        self.notes.fetched_by_name.load(Ordering::Relaxed)
     }
 
     /// Lets librdkafka call back with what it has to tell. For a client that no thread polls: the notes of a group's
@@ -287,6 +304,52 @@ unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, err: c_int, reason: *cons
     if queue.len() < 64 {
         queue.push_back(Note::Error(Failure::new(err, text)));
     }
+}
+
+/// Under this name librdkafka knows our interceptor.
+const NAME: &CStr = c"k2";
+/// Kafka's numbers of two kinds of requests, and the version of the first from which it names topics by id.
+const FETCH: i16 = 1;
+const METADATA: i16 = 3;
+const FETCH_BY_ID: i16 = 13;
+
+unsafe extern "C" fn on_new(
+    rk: *mut sys::rd_kafka_t,
+    _: *const sys::rd_kafka_conf_t,
+    opaque: *mut c_void,
+    _: *mut c_char,
+    _: usize,
+) -> sys::rd_kafka_resp_err_t {
+    // SAFETY: librdkafka passes the handle that is being made, and our opaque. Should this fail, nothing is ever counted
+    // and so nothing is ever sent.
+    unsafe { sys::rd_kafka_interceptor_add_on_response_received(rk, NAME.as_ptr(), Some(on_response), opaque) }
+}
+
+/// Called on the thread that received the answer, before anything is done with it.
+#[allow(clippy::too_many_arguments, reason = "the signature is librdkafka's")]
+unsafe extern "C" fn on_response(
+    _: *mut sys::rd_kafka_t,
+    _: c_int,
+    _: *const c_char,
+    _: i32,
+    api: i16,
+    version: i16,
+    _: i32,
+    _: usize,
+    _: i64,
+    _: sys::rd_kafka_resp_err_t,
+    opaque: *mut c_void,
+) -> sys::rd_kafka_resp_err_t {
+    // SAFETY: librdkafka passes our opaque; its threads end before the notes are dropped.
+    let notes = unsafe { notes(opaque) };
+    match api {
+        METADATA => {
+            notes.topic_answers.fetch_add(1, Ordering::SeqCst);
+        }
+        FETCH if version < FETCH_BY_ID => notes.fetched_by_name.store(true, Ordering::Relaxed),
+        _ => {}
+    }
+    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
 
 unsafe extern "C" fn on_commit(

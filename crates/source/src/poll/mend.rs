@@ -29,7 +29,7 @@ impl Poller {
             return Ok(());
         }
         if let Some(mending) = &mut self.mending {
-            if mending.survey.poll()
+            if mending.survey.poll(&self.client, &self.topic, &mut self.watch)
                 && let Some(done) = self.mending.take()
             {
                 return self.replace(done, now);
@@ -86,7 +86,10 @@ impl Poller {
             }
             Err(refusal) => return Err(refusal.into_error(&surveyed.identity, Partition(partition))),
         };
-        reading.replaced(&plan);
+        self.anchor(surveyed.before)?;
+        if let Some(reading) = self.intake.readings.get_mut(partition) {
+            reading.replaced(&plan);
+        }
         let cannot = |f| self.error("cannot start reading a partition again", f);
         self.client.unassign(&self.topic, &[partition]).map_err(cannot)?;
         self.client.assign(&self.topic, &[plan.seat]).map_err(cannot)

@@ -1,6 +1,10 @@
 //! What Kafka says about a topic and some of its partitions, asked without waiting.
+//!
+//! The topic is asked for last. Asking for offsets may make librdkafka ask for the topic as well, and an answer of its own
+//! between our question and our answer would leave open which id it reads by now (`incarnation`).
 
-use crate::native::{Asked, Client, Failure, OffsetsAsked, Spec, TopicFacts, code};
+use super::watch::Watch;
+use crate::native::{Asked, AskedTopic, Client, Failure, OffsetsAsked, Spec, TopicFacts, code};
 use crate::start::Log;
 use k2_model::{ClusterId, TopicId, TopicIdentity};
 use std::collections::BTreeMap;
@@ -37,37 +41,51 @@ impl<T> Part<T> {
 
 /// Questions under way.
 pub(super) struct Survey {
-    topic: Part<TopicFacts>,
     low: Part<OffsetsAsked>,
     end: Part<OffsetsAsked>,
+    topic: Option<AskedTopic>,
+    facts: Option<Result<TopicFacts, Failure>>,
 }
 
 /// The answers.
 pub(super) struct Surveyed {
     pub(super) identity: TopicIdentity,
     pub(super) logs: BTreeMap<i32, Log>,
+    /// The answers about topics that had been counted before the topic was asked for.
+    pub(super) before: u64,
 }
 
 impl Survey {
     pub(super) fn ask(client: &Arc<Client>, topic: &CString, partitions: &[i32]) -> Self {
         Self {
-            topic: Part::Open(client.ask_topic(topic, TIMEOUT)),
             low: Part::Open(client.ask_offsets(topic, partitions, Spec::Earliest, TIMEOUT)),
             end: Part::Open(client.ask_offsets(topic, partitions, Spec::Latest, TIMEOUT)),
+            topic: None,
+            facts: None,
         }
     }
 
     /// Whether all answers are there.
-    pub(super) fn poll(&mut self) -> bool {
-        let topic = self.topic.poll();
-        let low = self.low.poll();
-        let end = self.end.poll();
-        topic && low && end
+    pub(super) fn poll(&mut self, client: &Arc<Client>, topic: &CString, watch: &mut Watch) -> bool {
+        let (low, end) = (self.low.poll(), self.end.poll());
+        if !low || !end {
+            return false;
+        }
+        let asked = self.topic.get_or_insert_with(|| client.ask_topic(topic, watch.whom(), TIMEOUT));
+        if self.facts.is_none() {
+            self.facts = asked.within(Duration::ZERO);
+            if let Some(facts) = &self.facts {
+                watch.answered(asked.broker, facts.is_ok());
+            }
+        }
+        self.facts.is_some()
     }
 
     /// The answers, once all are there.
     pub(super) fn read(self, client: &Client, topic: &str) -> Result<Surveyed, Failure> {
-        let facts = self.topic.take()?;
+        let unasked = || Failure::new(code::TIMED_OUT, "no answer yet");
+        let before = self.topic.ok_or_else(unasked)?.before;
+        let facts = self.facts.ok_or_else(unasked)??;
         // any answer of a broker told it to librdkafka
         let cluster = client
             .cluster_id(Duration::ZERO)
@@ -84,6 +102,6 @@ impl Survey {
             topic: topic.into(),
             topic_id: facts.topic_id.map(TopicId::new),
         };
-        Ok(Surveyed { identity, logs })
+        Ok(Surveyed { identity, logs, before })
     }
 }

@@ -9,15 +9,14 @@
 //! librdkafka keeps everything paused between its rebalance and our answer; then all other partitions are taken up at our
 //! own positions. A re-assignment that a rebalance overtakes is given up and begun again afterwards.
 
-use super::survey::Survey;
+use super::survey::{Survey, Surveyed};
 use super::{Flow, Poller};
 use crate::fault::{self, Verdict};
 use crate::native::{Rebalance, Seat};
 use crate::reading::Reading;
 use crate::start::{self, Plan, Refusal};
 use k2_model::retry::Backoff;
-use k2_model::{Class, Epoch, Error, Event, Partition, Result, StartPosition, TopicIdentity};
-use std::sync::Arc;
+use k2_model::{Class, Epoch, Error, Event, Partition, Result, StartPosition};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -217,12 +216,12 @@ impl Poller {
             return Ok(false);
         }
         let survey = assign.survey.get_or_insert_with(|| Survey::ask(&self.client, &self.topic, &assign.partitions));
-        if !survey.poll() {
+        if !survey.poll(&self.client, &self.topic, &mut self.watch) {
             return Ok(false);
         }
         match self.place_all(assign, now) {
-            Ok((identity, plans)) => {
-                self.install(assign, identity, &plans, now)?;
+            Ok((surveyed, plans)) => {
+                self.install(assign, surveyed, &plans, now)?;
                 Ok(true)
             }
             Err(Unplaced::Never(error)) => Err(error),
@@ -237,7 +236,7 @@ impl Poller {
     }
 
     /// Decides where the partitions start.
-    fn place_all(&mut self, assign: &mut Assign, now: Instant) -> Result<(TopicIdentity, Vec<Plan>), Unplaced> {
+    fn place_all(&mut self, assign: &mut Assign, now: Instant) -> Result<(Surveyed, Vec<Plan>), Unplaced> {
         let Some(survey) = assign.survey.take() else {
             return Err(Unplaced::Later(Error::retry("Kafka was not asked yet")));
         };
@@ -246,6 +245,10 @@ impl Poller {
             let error = self.error("cannot learn where partitions begin and end", failure);
             if never { Unplaced::Never(error) } else { Unplaced::Later(error) }
         })?;
+        // the partitions that go on would go on in another topic
+        if self.intake.readings.partitions().iter().any(|p| !assign.partitions.contains(p)) {
+            self.same_topic(surveyed.identity.topic_id.clone()).map_err(Unplaced::Never)?;
+        }
         let mut plans = Vec::with_capacity(assign.partitions.len());
         for partition in &assign.partitions {
             let position = assign.positions.iter().find(|p| p.partition.0 == *partition).ok_or_else(|| {
@@ -268,12 +271,15 @@ impl Poller {
             })?;
             plans.push(plan);
         }
-        Ok((surveyed.identity, plans))
+        Ok((surveyed, plans))
     }
 
     /// Hands the start offsets to librdkafka, in one call.
-    fn install(&mut self, assign: &Assign, identity: TopicIdentity, plans: &[Plan], now: Instant) -> Result<()> {
+    fn install(&mut self, assign: &Assign, surveyed: Surveyed, plans: &[Plan], now: Instant) -> Result<()> {
         let seats: Vec<Seat> = plans.iter().map(|plan| plan.seat).collect();
+        let Surveyed { identity, before, .. } = surveyed;
+        self.intake.identify(identity);
+        self.anchor(before)?;
         let cannot = |f| self.error("cannot start reading partitions", f);
         if !assign.fresh {
             self.client.unassign(&self.topic, &assign.partitions).map_err(cannot)?;
@@ -281,10 +287,6 @@ impl Poller {
         self.client.assign(&self.topic, &seats).map_err(cannot)?;
         if assign.fresh {
             self.unanswered = false;
-        }
-        let same = self.intake.identity.as_deref() == Some(&identity);
-        if !same {
-            self.intake.identity = Some(Arc::new(identity));
         }
         for plan in plans {
             let mut reading = Reading::new(assign.epoch, plan, now);

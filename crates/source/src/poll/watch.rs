@@ -1,12 +1,13 @@
 //! Keeps an eye on the topic and on the connection.
 //!
-//! librdkafka 2.12 follows a topic that was deleted and created again without a word, at the old offsets
-//! (`rd_kafka_topic_metadata_update` has a FIXME there). So the topic's id is asked for every [`EVERY`]; another id halts.
-//! The question doubles as a probe: an outage is one WARN when it starts, one a minute, and one INFO when it is over.
+//! The topic's id is asked for every [`EVERY`], and at once when librdkafka may have taken up another one: until the answer,
+//! nothing is sent (`incarnation`). Another id halts. The question doubles as a probe: an outage is one WARN when it
+//! starts, one a minute, and one INFO when it is over.
 
 use super::Poller;
+use super::turn::Turn;
 use crate::fault::{self, Verdict};
-use crate::native::{Asked, Failure, TopicFacts, code};
+use crate::native::{AskedTopic, Failure, Whom, code};
 use crate::start::Refusal;
 use k2_model::{Error, Partition, Result, TopicId, TopicIdentity};
 use std::time::{Duration, Instant};
@@ -15,14 +16,29 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(10);
 /// How soon after an answer that was not good.
 const SOON: Duration = Duration::from_secs(1);
-/// So often in a row the topic has to be missing before that is believed: brokers that start say so too.
+/// How soon after that, while nothing can be sent.
+const URGENT: Duration = Duration::from_millis(200);
+/// How long a broker may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to look for a broker that is up, before a question goes where librdkafka sends it by itself. The thread that
+/// polls waits for it.
+const LOOK_AROUND: Duration = Duration::from_millis(300);
+/// So often in a row, and [`SOON`] apart, the topic has to be missing before that is believed: brokers that start say so too.
 const MISSING: u32 = 4;
 
 /// See the module.
 pub(super) struct Watch {
-    asked: Option<Asked<TopicFacts>>,
+    asked: Option<AskedTopic>,
+    /// When that was.
+    since: Instant,
     next: Instant,
+    /// When it may be asked for although it is not time.
+    urgent: Option<Instant>,
+    /// The broker that answered last.
+    broker: Option<i32>,
     missing: u32,
+    missed: Option<Instant>,
+    warned: bool,
     outage: Option<Outage>,
 }
 
@@ -33,12 +49,37 @@ struct Outage {
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Self {
-        Self { asked: None, next: now + SOON, missing: 0, outage: None }
+        Self {
+            asked: None,
+            since: now,
+            next: now + SOON,
+            urgent: None,
+            broker: None,
+            missing: 0,
+            missed: None,
+            warned: false,
+            outage: None,
+        }
     }
 
     /// Asks sooner.
     pub(super) fn hasten(&mut self, now: Instant) {
         self.next = self.next.min(now + SOON);
+    }
+
+    /// Whether an answer is due, and nothing can be sent before it.
+    pub(super) fn is_urgent(&self, now: Instant) -> bool {
+        self.urgent.is_some() && self.asked.is_some() && now.duration_since(self.since) < SOON
+    }
+
+    /// Whom to ask: who answered last, if anybody did.
+    pub(super) fn whom(&self) -> Whom {
+        self.broker.map_or(Whom::Anyone(LOOK_AROUND), Whom::Broker)
+    }
+
+    /// Whether a broker answered a question for the topic.
+    pub(super) fn answered(&mut self, broker: Option<i32>, well: bool) {
+        self.broker = broker.filter(|_| well);
     }
 
     /// An error that librdkafka goes on from by itself.
@@ -70,25 +111,34 @@ impl Watch {
 impl Poller {
     /// Asks and judges; see the module.
     pub(super) fn watch(&mut self, now: Instant) -> Result<()> {
+        // an assignment under way asks by itself
+        let unsure = matches!(self.turn, Turn::Idle) && self.intake.identity.is_some() && !self.intake.is_sure();
+        self.watch.urgent = unsure.then(|| self.watch.urgent.unwrap_or(now));
         let Some(asked) = &self.watch.asked else {
-            if now >= self.watch.next {
-                self.watch.asked = Some(self.client.ask_topic(&self.topic, EVERY));
+            if now >= self.watch.next || self.watch.urgent.is_some_and(|at| now >= at) {
+                self.watch.since = now;
+                self.watch.asked = Some(self.client.ask_topic(&self.topic, self.watch.whom(), TIMEOUT));
             }
             return Ok(());
         };
         let Some(answer) = asked.within(Duration::ZERO) else { return Ok(()) };
+        let (before, broker) = (asked.before, asked.broker);
         self.watch.asked = None;
+        self.watch.answered(broker, answer.is_ok());
         match answer {
             Ok(facts) => {
                 self.watch.next = now + EVERY;
-                self.watch.missing = 0;
+                (self.watch.missing, self.watch.missed) = (0, None);
                 self.watch.sign_of_life();
-                self.same_topic(facts.topic_id)
+                self.same_topic(facts.topic_id.map(TopicId::new))?;
+                self.warn_of_old_brokers();
+                self.anchor(before)
             }
             Err(failure) => {
                 self.watch.next = now + SOON;
+                self.watch.urgent = self.watch.urgent.map(|_| now + URGENT);
                 match fault::judge(&failure, false, self.connected) {
-                    Verdict::Missing => self.missing(failure),
+                    Verdict::Missing => self.missing(failure, now),
                     Verdict::Config => Err(self.error("cannot look at the topic", failure)),
                     _ => {
                         self.watch.trouble(&failure, now);
@@ -99,10 +149,35 @@ impl Poller {
         }
     }
 
-    fn same_topic(&self, topic_id: Option<String>) -> Result<()> {
+    /// A broker told the id that the identity has. Reading goes on at our own positions, if it was not certain any more
+    /// what is read.
+    pub(super) fn anchor(&mut self, before: u64) -> Result<()> {
+        if !self.intake.told(before) {
+            return Ok(());
+        }
+        tracing::debug!(topic = self.config.topic, "the topic is still the same, reading on");
+        self.take_up(|_| true)
+    }
+
+    fn warn_of_old_brokers(&mut self) {
+        let by_name =
+            || self.client.fetched_by_name() && self.intake.identity.as_ref().is_some_and(|i| i.topic_id.is_some());
+        if !self.watch.warned && by_name() {
+            self.watch.warned = true;
+            tracing::warn!(
+                topic = self.config.topic,
+                "these brokers are older than Kafka 3.1: records of a topic that is created again while it is read may be \
+                 taken for the old topic's for {} s",
+                EVERY.as_secs()
+            );
+        }
+    }
+
+    /// Another id than the one that is read halts.
+    pub(super) fn same_topic(&self, topic_id: Option<TopicId>) -> Result<()> {
         let Some(known) = self.intake.identity.as_deref() else { return Ok(()) };
         let Some(was) = &known.topic_id else { return Ok(()) };
-        let now = TopicIdentity { topic_id: topic_id.map(TopicId::new), ..known.clone() };
+        let now = TopicIdentity { topic_id, ..known.clone() };
         if now.topic_id.as_ref() == Some(was) {
             return Ok(());
         }
@@ -110,8 +185,11 @@ impl Poller {
         Err(Refusal::OtherTopic { was: was.to_string() }.into_error(&now, Partition(partition)))
     }
 
-    fn missing(&mut self, failure: Failure) -> Result<()> {
-        self.watch.missing += 1;
+    fn missing(&mut self, failure: Failure, now: Instant) -> Result<()> {
+        if self.watch.missed.is_some_and(|last| now.duration_since(last) < SOON.mul_f32(0.9)) {
+            return Ok(());
+        }
+        (self.watch.missing, self.watch.missed) = (self.watch.missing + 1, Some(now));
         if self.watch.missing < MISSING {
             return Ok(());
         }

@@ -29,7 +29,10 @@ fn a_feed_holds_back_before_the_broker_can_drop_anything() {
 
     let next_offsets =
         (0i32..).zip(feed.ledger().partitions()).map(|(n, p)| (Partition(n), NextOffset(p.next_offset()))).collect();
-    feed.committed(&TableState { next_offsets, ..TableState::default() });
+    let table = TableState { next_offsets, ..TableState::default() };
+    feed.committed(&table, &TableState::default());
+    assert!(feed.is_held_back(), "silver has not read them");
+    feed.committed(&table, &table);
     let before = feed.ledger().records();
     until("it goes on once all is committed", || feed.ledger().records() > before);
 

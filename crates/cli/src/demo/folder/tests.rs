@@ -43,9 +43,14 @@ fn the_configuration_is_one_that_the_engine_takes() {
     let config = Config::load(&Sources { file: Some(("k2.toml".into(), text)), ..Sources::default() }).unwrap();
     assert_eq!(config.kafka.brokers, "127.0.0.1:9092");
     assert_eq!(config.catalog.warehouse, folder.warehouse().display().to_string());
-    for (part, pipeline) in super::super::PARTS.iter().zip(config.enabled()) {
-        assert_eq!((part.topic, part.group, part.table), (&*pipeline.topic, &*pipeline.group, &*pipeline.table));
-        assert_eq!(pipeline.commit_interval, std::time::Duration::from_secs(1));
-    }
+    let wanted = super::super::PARTS
+        .iter()
+        .flat_map(|p| [(p.topic, p.group, p.table), (p.topic, p.silver_group, p.silver_table)]);
+    let mut wanted: Vec<_> = wanted.collect();
+    wanted.sort_by_key(|(_, _, table)| *table);
+    let mut found: Vec<_> = config.enabled().map(|p| (&*p.topic, &*p.group, &*p.table)).collect();
+    found.sort_by_key(|(_, _, table)| *table);
+    assert_eq!(found, wanted);
+    assert!(config.enabled().all(|p| p.commit_interval == std::time::Duration::from_secs(1)));
     fs::remove_dir_all(base).unwrap();
 }

@@ -13,7 +13,9 @@ fn a_lost_row_is_no_lag_and_a_doubled_one_hides_none() {
     let next_offsets = BTreeMap::from([(Partition(0), NextOffset(3)), (Partition(1), NextOffset(9))]);
     for rows in [0, 4, 100] {
         let table = TableState { rows, next_offsets: next_offsets.clone(), ..TableState::default() };
-        let seen = Observed::new(&PARTS[0], &ledger, &table, false);
-        assert_eq!((seen.delivered, seen.lag, seen.rows), (5, 1, rows));
+        let seen = Observed::new(&PARTS[0], &ledger, &table, &table, false);
+        assert_eq!((seen.delivered, seen.lag, seen.bronze), (5, 1, rows));
+        let seen = Observed::new(&PARTS[0], &ledger, &table, &TableState::default(), false);
+        assert_eq!((seen.lag, seen.silver), (5, 0), "silver has read nothing");
     }
 }

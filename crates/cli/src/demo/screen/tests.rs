@@ -31,7 +31,8 @@ fn seen(delivered: u64, rows: u64) -> Vec<Observed> {
             name,
             delivered,
             lag: delivered - rows,
-            rows,
+            bronze: rows,
+            silver: rows,
             files: 2,
             bytes: 3 << 20,
             commits: 4,
@@ -53,7 +54,7 @@ fn plain_lines_have_no_control_characters_and_come_once_a_second() {
     assert!(!text.contains('\x1b'));
     assert!(
         text.contains(
-            "  0:02  produced 400,000 (200,000/s)  committed 320,000 (160,000/s)  lag 80,000  commits 8  files 4"
+            "  0:02  produced 400,000 (200,000/s)  bronze 320,000  silver 320,000 (160,000/s)  lag 80,000  commits 8  files 4"
         ),
         "{text}"
     );

@@ -41,10 +41,14 @@ pub(super) struct Span {
     pub(super) partition: i32,
     pub(super) from: i64,
     pub(super) to: i64,
-    /// Offsets that the table has.
+    /// Offsets that are there.
     pub(super) rows: Arc<RoaringTreemap>,
-    /// Those of them whose rows have neither key nor headers.
+    /// Those of them whose rows keep the record as it came.
+    pub(super) kept: Arc<RoaringTreemap>,
+    /// Those of them that have neither key nor headers.
     pub(super) bare: Arc<RoaringTreemap>,
+    /// Whether rows keep headers at all.
+    pub(super) headers: bool,
 }
 
 /// Reads what Kafka has of the spans, some partitions at a time: by partition, and the sums of all.
@@ -87,7 +91,7 @@ pub(super) async fn read_again(
         let mut records = HashMap::new();
         for span in &spans {
             let mut take = |record: &Record<'_>| {
-                records.insert((span.partition, record.offset), parts(record, &span.bare));
+                records.insert((span.partition, record.offset), parts(record, span));
                 Ok(())
             };
             match reader.read(Partition(span.partition), NextOffset(span.from), NextOffset(span.to), &mut take) {
@@ -100,11 +104,15 @@ pub(super) async fn read_again(
     .await
 }
 
-/// What a record is compared by; `bare`: offsets whose rows have neither key nor headers.
-pub(super) fn parts(record: &Record<'_>, bare: &RoaringTreemap) -> Parts {
+/// What a record is compared by, as far as its row keeps it.
+fn parts(record: &Record<'_>, span: &Span) -> Parts {
     let timestamp = Some(record.timestamp_ms()).filter(|t| *t != -1).map(|t| t.saturating_mul(1000));
     let parts = Parts::of(record.value, record.key, record.headers(), timestamp);
-    if bare.contains(place(record.offset)) { parts.without_key_and_headers() } else { parts }
+    match span.headers {
+        false => parts.without_headers(),
+        true if span.bare.contains(place(record.offset)) => parts.without_key_and_headers(),
+        true => parts,
+    }
 }
 
 /// How far the readers are, all together.
@@ -151,8 +159,8 @@ fn read_partition(admin: &Admin, reader: &Reader, topic: &str, span: &Span, said
         let mut take = |record: &Record<'_>| {
             side.seen.insert(place(record.offset));
             // what the table lacks is told by its offset
-            if span.rows.contains(place(record.offset)) {
-                sums.add(span.partition, record.offset, &parts(record, &span.bare));
+            if span.kept.contains(place(record.offset)) {
+                sums.add(span.partition, record.offset, &parts(record, span));
             }
             records += 1;
             if records == STRIDE {
