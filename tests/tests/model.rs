@@ -226,7 +226,7 @@ impl Search {
                 world.writers[w].task = Task::Lost;
                 return (fate == Fate::Answered).then_some(());
             }
-            Ok(Decision::Rebuild) | Err(_) => {
+            Ok(Decision::Rebuild | Decision::Overtakes { .. }) | Err(_) => {
                 world.halted = true;
                 return Some(());
             }

@@ -334,11 +334,11 @@ impl Search {
                 count(&self.seen.found_committed);
                 world.writers[w].task = self.committed(due, &at);
             }
-            Ok(Decision::Fenced { .. }) if fate == Fate::Answered => {
+            Ok(Decision::Fenced { .. } | Decision::Overtakes { .. }) if fate == Fate::Answered => {
                 count(&self.seen.fenced);
                 world.writers[w].task = Task::Lost;
             }
-            Ok(Decision::Committed | Decision::Fenced { .. }) => return None,
+            Ok(Decision::Committed | Decision::Fenced { .. } | Decision::Overtakes { .. }) => return None,
             Ok(Decision::Rebuild) | Err(_) => world.halted = true,
         }
         Some(())

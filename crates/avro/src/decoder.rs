@@ -78,6 +78,11 @@ impl Decoder {
         self.rows == 0
     }
 
+    /// Bytes that the columns hold by now, room for more included.
+    pub fn memory(&self) -> usize {
+        self.store.memory()
+    }
+
     /// Takes the rows as a batch with the reader's schema, and is empty then, ready for the next.
     ///
     /// # Errors
@@ -161,6 +166,10 @@ impl Run<'_> {
             Op::LongToDouble(slot) => store.doubles[slot.index()].push(cursor.long()? as f64),
             Op::Float(slot) => store.floats[slot.index()].push(cursor.float()?),
             Op::FloatToDouble(slot) => store.doubles[slot.index()].push(cursor.float()?.into()),
+            Op::BytesToText(slot) => {
+                let text = cursor.text(BYTES)?;
+                store.bytes[slot.index()].push(text).map_err(|full| full.at(cursor))?;
+            }
             Op::Fixed(slot, size) => {
                 let bytes = cursor.fixed(size as usize)?;
                 store.fixeds[slot.index()].push(bytes).map_err(|full| full.at(cursor))?;
@@ -298,7 +307,3 @@ fn number(bytes: &[u8], precision: u8) -> Result<i128, Problem> {
     let number = decimal::from_bytes(bytes).filter(|number| decimal::fits(*number, precision));
     number.ok_or(Problem::DecimalOverflow { precision })
 }
-
-#[cfg(test)]
-#[path = "decoder/tests.rs"]
-mod tests;

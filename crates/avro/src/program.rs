@@ -22,7 +22,7 @@ use crate::store::Slot;
 ///   field that nobody wants is checked and dropped, a reader's field that nobody wrote takes its default.
 /// - int → long, float, double; long → float, double; float → double; string ↔ bytes (UTF-8 required).
 /// - Enums and fixeds meet by name without namespace, or by the reader's alias; a symbol the reader lacks becomes its default.
-/// - A value meets the first branch of the reader's union that it resolves to, one of its own name before all others.
+/// - A value meets the branch of the reader's union that has its name or type, else the first branch that it is promoted to.
 /// - Two logical types meet only if they are the same: a timestamp in milliseconds is never taken for microseconds.
 ///
 /// What cannot resolve for some values only (a branch of the writer's union, a symbol) fails for the records that have them.
@@ -81,9 +81,11 @@ pub(crate) enum Op {
     Float(Slot),
     FloatToDouble(Slot),
     Double(Slot),
-    /// UTF-8, whichever side says string.
+    /// The writer's string, which is UTF-8 though the reader may say bytes.
     Text(Slot),
     Bytes(Slot),
+    /// The writer's bytes, which must be UTF-8 for the reader's string.
+    BytesToText(Slot),
     Fixed(Slot, u32),
     /// With its precision.
     DecimalOfBytes(Slot, u8),
@@ -155,7 +157,3 @@ pub(crate) enum Symbol {
     Becomes(Box<[u8]>),
     Unknown(String),
 }
-
-#[cfg(test)]
-#[path = "program/tests.rs"]
-mod tests;

@@ -70,6 +70,16 @@ impl Store {
         store
     }
 
+    /// Bytes that all columns hold, their room included.
+    pub(crate) fn memory(&self) -> usize {
+        let rows = self.nulls.iter().chain(&self.rows).map(Rows::memory);
+        let plain = self.booleans.iter().map(Plain::memory).chain(self.ints.iter().map(Plain::memory));
+        let plain = plain.chain(self.longs.iter().map(Plain::memory)).chain(self.floats.iter().map(Plain::memory));
+        let plain = plain.chain(self.doubles.iter().map(Plain::memory)).chain(self.decimals.iter().map(Plain::memory));
+        let other = self.bytes.iter().map(Bytes::memory).chain(self.fixeds.iter().map(Fixeds::memory));
+        rows.chain(plain).chain(other).chain(self.lists.iter().map(Lists::memory)).sum()
+    }
+
     /// Appends a null to a nullable column.
     pub(crate) fn null(&mut self, layout: &Layout, id: ColumnId) -> Result<(), Full> {
         self.blank(layout, id, true)

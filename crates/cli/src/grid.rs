@@ -24,6 +24,12 @@ impl Grid {
         self.rows.push(row);
     }
 
+    /// With these rows too.
+    pub(crate) fn filled(mut self, rows: impl Iterator<Item = Vec<Value>>) -> Self {
+        rows.for_each(|row| self.push(row));
+        self
+    }
+
     /// Prints to standard output.
     pub(crate) fn print(&self, format: Format) -> Result<()> {
         let text = match format {

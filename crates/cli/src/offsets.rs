@@ -4,10 +4,10 @@ use crate::args::Format;
 use crate::grid::{self, Grid};
 use k2_engine::config::Config;
 use k2_engine::offsets::change::{Change, change};
-use k2_engine::offsets::{Row, show};
+use k2_engine::offsets::{RateLevel, Rejects, Row, show};
 use k2_engine::verify::grouped;
 use k2_model::{Error, NextOffset, Partition, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -95,39 +95,11 @@ pub(crate) async fn run(config: &Config, args: OffsetsArgs) -> Result<ExitCode> 
 /// Shows what is known; code 1 if some of it could not be learned.
 async fn shown(config: &Config, args: &ShowArgs) -> Result<ExitCode> {
     let offsets = show(config, &args.pipelines).await?;
-    let columns = [
-        "pipeline",
-        "table",
-        "topic",
-        "partition",
-        "next",
-        "low",
-        "end",
-        "lag",
-        "group_offset",
-        "commit_age_s",
-        "status",
-    ];
-    let mut grid = Grid::new(&columns);
-    for r in &offsets.rows {
-        let status = if args.format == Format::Table { json!(r.status.text()) } else { json!(r.status) };
-        grid.push(vec![
-            json!(r.pipeline),
-            json!(r.table),
-            json!(r.topic),
-            json!(r.partition),
-            json!(r.next),
-            json!(r.low),
-            json!(r.end),
-            json!(r.lag),
-            json!(r.group_offset),
-            json!(r.commit_age_s),
-            status,
-        ]);
-    }
-    grid.print(args.format)?;
     if args.format == Format::Table {
-        grid::print(&totals(&offsets.rows))?;
+        positions(&offsets.rows).print(args.format)?;
+        grid::print(&totals(&offsets.rows, &offsets.rejects))?;
+    } else {
+        positions_for_programs(&offsets.rows, &offsets.rejects).print(args.format)?;
     }
     let mut problems = offsets.problems.into_iter();
     match problems.next() {
@@ -139,8 +111,56 @@ async fn shown(config: &Config, args: &ShowArgs) -> Result<ExitCode> {
     }
 }
 
+const COLUMNS: [&str; 11] =
+    ["pipeline", "table", "topic", "partition", "next", "low", "end", "lag", "group_offset", "commit_age_s", "status"];
+
+/// What is added for programs: figures of the whole pipeline, the same in each of its rows, null of a bronze one.
+const OF_DLQ: [&str; 7] =
+    ["dlq", "dlq_rows", "dlq_rate", "dlq_last_hour", "dlq_last_hour_rate", "dlq_level", "dlq_pending_rows"];
+
+/// A row a partition.
+fn positions(rows: &[Row]) -> Grid {
+    Grid::new(&COLUMNS).filled(rows.iter().map(|row| cells(row, json!(row.status.text()))))
+}
+
+fn positions_for_programs(rows: &[Row], rejects: &[Rejects]) -> Grid {
+    let row = |row: &Row| {
+        let mut cells = cells(row, json!(row.status));
+        cells.extend(match rejects.iter().find(|r| r.pipeline == row.pipeline) {
+            Some(r) => [
+                json!(r.dlq),
+                json!(r.rows),
+                json!(r.rate),
+                json!(r.last_hour),
+                json!(r.last_hour_rate),
+                json!(r.level),
+                json!(r.pending_rows),
+            ],
+            None => [const { Value::Null }; OF_DLQ.len()],
+        });
+        cells
+    };
+    Grid::new(&[&COLUMNS[..], &OF_DLQ].concat()).filled(rows.iter().map(row))
+}
+
+fn cells(r: &Row, status: Value) -> Vec<Value> {
+    vec![
+        json!(r.pipeline),
+        json!(r.table),
+        json!(r.topic),
+        json!(r.partition),
+        json!(r.next),
+        json!(r.low),
+        json!(r.end),
+        json!(r.lag),
+        json!(r.group_offset),
+        json!(r.commit_age_s),
+        status,
+    ]
+}
+
 /// One line a pipeline.
-fn totals(rows: &[Row]) -> String {
+fn totals(rows: &[Row], rejects: &[Rejects]) -> String {
     let mut text = String::new();
     for chunk in rows.chunk_by(|a, b| a.pipeline == b.pipeline) {
         let Some(first) = chunk.first() else { continue };
@@ -150,9 +170,32 @@ fn totals(rows: &[Row]) -> String {
         let age = age.map_or_else(|| "no commit known".to_owned(), |s| format!("last commit {s} s ago"));
         let partitions =
             if chunk.len() == 1 { "1 partition".to_owned() } else { format!("{} partitions", chunk.len()) };
-        text += &format!("{}: {partitions}, {lag}, {age}\n", first.pipeline);
+        let dead = rejects.iter().find(|r| r.pipeline == first.pipeline).map(dead_letters).unwrap_or_default();
+        text += &format!("{}: {partitions}, {lag}, {age}{dead}\n", first.pipeline);
     }
     text
+}
+
+/// The part of a silver pipeline's line about its rejects.
+fn dead_letters(r: &Rejects) -> String {
+    let of = |rate: Option<f64>| rate.map_or_else(String::new, |rate| format!(" ({} %)", percent(rate)));
+    let mut text = format!("; dead letters {}{}", grouped(r.rows), of(r.rate));
+    text += &format!(", last hour {}{}", grouped(r.last_hour), of(r.last_hour_rate));
+    match r.level {
+        RateLevel::Healthy => {}
+        RateLevel::Raised => text += ": raised, healthy is below 0.1 %",
+        RateLevel::Alert => text += ": more than 1 %, `k2 dlq list` tells why",
+    }
+    if r.pending > 0 {
+        text += &format!("; {} more on their way to {}", grouped(r.pending_rows), r.dlq);
+    }
+    text
+}
+
+/// Two digits after the point, more where these would be zeros.
+fn percent(rate: f64) -> String {
+    let percent = rate * 100.0;
+    if percent == 0.0 || percent >= 0.01 { format!("{percent:.2}") } else { format!("{percent:.1e}") }
 }
 
 fn pairs(numbers: &[i64]) -> Result<BTreeMap<Partition, NextOffset>> {
@@ -172,17 +215,22 @@ fn pairs(numbers: &[i64]) -> Result<BTreeMap<Partition, NextOffset>> {
 async fn moved(config: &Config, args: &MoveArgs, wanted: Change) -> Result<ExitCode> {
     let changed = change(config, &args.pipeline, &wanted, args.execute).await?;
     let mut grid = Grid::new(&["pipeline", "table", "partition", "before", "after", "effect"]);
-    for (place, (before, after)) in &changed.moves {
-        grid.push(vec![
-            json!(args.pipeline),
-            json!(changed.table),
-            json!(place),
-            json!(before),
-            json!(after),
-            json!(effect(&wanted, *before, *after)),
-        ]);
+    let mut tables = vec![(&changed.table, &changed.moves)];
+    tables.extend(changed.dlq.as_ref().map(|dlq| (&dlq.table, &dlq.moves)));
+    for (table, moves) in &tables {
+        for (place, (before, after)) in *moves {
+            grid.push(vec![
+                json!(args.pipeline),
+                json!(table),
+                json!(place),
+                json!(before),
+                json!(after),
+                json!(effect(&wanted, *before, *after)),
+            ]);
+        }
     }
-    if !changed.moves.is_empty() || args.format != Format::Table {
+    let nothing = tables.iter().all(|(_, moves)| moves.is_empty());
+    if !nothing || args.format != Format::Table {
         grid.print(args.format)?;
     }
     // beside the rows, for whoever reads them by program
@@ -191,7 +239,7 @@ async fn moved(config: &Config, args: &MoveArgs, wanted: Change) -> Result<ExitC
     }
     eprintln!(
         "{}",
-        match (changed.moves.is_empty(), args.execute) {
+        match (nothing, args.execute) {
             (true, _) => "nothing to move",
             (false, true) => "done",
             (false, false) => "dry run: nothing was changed; repeat it with --execute",
@@ -220,6 +268,36 @@ fn effect(wanted: &Change, before: Option<i64>, after: Option<i64>) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
     use super::*;
+
+    #[test]
+    fn dead_letters_are_told_with_their_rate() {
+        let rejects = Rejects {
+            pipeline: "silver-x".into(),
+            dlq: "rejects".into(),
+            pending: 0,
+            pending_rows: 0,
+            rows: 1234,
+            rate: Some(0.000_5),
+            last_hour: 12,
+            last_hour_rate: Some(0.034),
+            level: RateLevel::Alert,
+        };
+        assert_eq!(
+            dead_letters(&rejects),
+            "; dead letters 1,234 (0.05 %), last hour 12 (3.40 %): more than 1 %, `k2 dlq list` tells why"
+        );
+        let quiet = Rejects {
+            rate: None,
+            last_hour: 0,
+            last_hour_rate: None,
+            level: RateLevel::Healthy,
+            pending: 1,
+            pending_rows: 7,
+            ..rejects
+        };
+        assert_eq!(dead_letters(&quiet), "; dead letters 1,234, last hour 0; 7 more on their way to rejects");
+        assert_eq!((percent(0.0), percent(0.000_001)), ("0.00".to_owned(), "1.0e-4".to_owned()));
+    }
 
     #[test]
     fn pairs_are_pairs() {

@@ -165,14 +165,16 @@ fn at(letter: &[u8], position: usize, field: String, problem: String) -> Mark {
     Mark { bytes: start..(start + 1).min(letter.len()), field, problem: Some(problem) }
 }
 
-/// The value whose field a detail names first.
+/// The value that a detail is about: the field that it names, else the only one of the value that it tells
+/// (`quantity is "1e5"; …`, where the exchange says `volume`).
 fn named(values: &[Value], detail: &str) -> Option<Mark> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    detail
-        .split(|c: char| !is_name(c))
-        .filter(|word| !word.is_empty())
-        .find_map(|word| values.iter().find(|v| v.path == word))
-        .map(|v| Mark { bytes: v.bytes.clone(), field: v.path.clone(), problem: None })
+    let mark = |v: &Value| Mark { bytes: v.bytes.clone(), field: v.path.clone(), problem: None };
+    let by_name = values.iter().find(|v| Some(v.path.as_str()) == detail.split(|c| !is_name(c)).next());
+    let told = detail.split_once(" is ").map_or("", |(_, told)| told);
+    let mut by_value =
+        values.iter().filter(|v| told == v.value || told.strip_prefix(&v.value).is_some_and(|t| t.starts_with(';')));
+    by_name.or_else(|| by_value.next().filter(|_| by_value.next().is_none())).map(mark)
 }
 
 #[cfg(test)]

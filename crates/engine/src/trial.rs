@@ -19,6 +19,8 @@ use k2_model::{Error, Result, TopicIdentity, clock};
 use k2_transform::{Fate, Plan, Resolver, Transformer};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 
 /// How long the registry may take for all schemas of the records.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,7 +71,9 @@ pub async fn run(config: &Config, pipeline: &str, origin: Origin) -> Result<Tria
         return Ok(Trial { identity, rules_version, fates: Vec::new() });
     }
     let mut transformer = Transformer::new(plan, Resolver::new(schemas.clone(), Duration::ZERO, &pipeline.name));
-    match tokio::time::timeout(PATIENCE, transformer.prepare(&records)).await {
+    // what `run` would warn of is no news here: it is told of each record
+    let preparing = transformer.prepare(&records).with_subscriber(NoSubscriber::default());
+    match tokio::time::timeout(PATIENCE, preparing).await {
         Ok(prepared) => prepared?,
         Err(_) => return Err(no_help(schemas.ping().await.err())),
     }

@@ -4,13 +4,14 @@
 //! |-------------------------------------------------------------|-----------|
 //! | another table, a broken or newer position, a rollback, another cluster or topic incarnation | `Halt` |
 //! | every partition stands at our `to`, put there by this batch | `Committed` (also the lost reply) |
-//! | every partition stands where we started from                | `Commit`, or `Rebuild` if schema or spec moved |
+//! | every partition stands where we started from                | `Commit`; `Overtakes` if rejects of theirs are pending; `Rebuild` if schema or spec moved |
 //! | anything else                                               | `Fenced`  |
 //!
 //! Why equality and not "not beyond": a writer that was paused for minutes (a zombie) holds a range that another has
 //! written since; its `from` is then behind the table and it must not be let in. Why the batch id: two writers may
 //! have read the very same range, and only one of them may call it its own. Why `Fenced` is never softened to a retry:
-//! the rows we hold overlap with rows that are already there.
+//! the rows we hold overlap with rows that are already there. Why `Overtakes` is no error: an old head shows intents that
+//! are long settled.
 //!
 //! A silver batch also carries its intent for the DLQ table into the position, and takes settled ones out; those of other
 //! writers stay as they are. What becomes of an intent at the DLQ table is decided in [`settle`].
@@ -134,6 +135,14 @@ pub enum Decision {
         /// Where we thought it stood.
         expected: Option<NextOffset>,
     },
+    /// Rejects of a partition in the batch are not known to be in the DLQ table: carry them out first. Drop the batch, read
+    /// the position again, settle what it says.
+    Overtakes {
+        /// Whose rejects.
+        batch: BatchId,
+        /// The DLQ table.
+        table: String,
+    },
     /// The position is fine, but the files were written for another schema or spec: read the range again.
     Rebuild,
 }
@@ -256,10 +265,7 @@ pub fn decide(head: &Head, proposal: &Proposal) -> Result<Decision> {
         return Err(Error::unknown("a batch that moves no partition forward was proposed"));
     }
     if let Some(early) = intents(head, proposal).find(|i| i.topic == topic && overtaken(i, proposal)) {
-        return Err(Error::unknown(format!(
-            "a batch was proposed before the rejects of batch {} were known to be in table {}",
-            early.batch, early.table
-        )));
+        return Ok(Decision::Overtakes { batch: early.batch, table: early.table.clone() });
     }
     if head.form != proposal.table {
         return Ok(Decision::Rebuild);

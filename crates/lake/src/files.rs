@@ -23,6 +23,7 @@ pub use partition::{partition_of, split};
 use crate::contract::property;
 use crate::store::Stores;
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{DataFile, Struct, TableMetadataRef};
@@ -34,8 +35,8 @@ use std::sync::Arc;
 /// Files open at a time.
 const OPEN_FILES: usize = 16;
 
-/// Bytes of rows that wait for a file.
-const WAITING: u64 = 8 << 20;
+/// Bytes of rows that wait for a file at most; then half of them make room.
+const WAITING: u64 = 16 << 20;
 
 /// Writes the rows of one batch into data files of one table.
 #[derive(Debug)]
@@ -109,7 +110,11 @@ impl TableWriter {
         if self.open.len() < OPEN_FILES {
             return self.open_waiting(|w| w.partition == *partition).await;
         }
-        while self.waiting_bytes() > WAITING {
+        if self.waiting_bytes() <= WAITING {
+            return Ok(());
+        }
+        self.squeeze()?;
+        while self.waiting_bytes() > WAITING / 2 {
             let most = self.waiting.iter().map(|w| w.bytes).max();
             self.complete(0).await?;
             self.open_waiting(|w| Some(w.bytes) == most).await?;
@@ -155,6 +160,17 @@ impl TableWriter {
 
     fn waiting_bytes(&self) -> u64 {
         self.waiting.iter().map(|w| w.bytes).sum()
+    }
+
+    /// Many small batches take far more room than one.
+    fn squeeze(&mut self) -> Result<()> {
+        for waiting in self.waiting.iter_mut().filter(|w| w.rows.len() > 1) {
+            let rows = concat_batches(&self.form.schema, &waiting.rows);
+            let rows = rows.map_err(|e| Error::unknown("cannot join rows of a partition value").caused_by(e))?;
+            waiting.bytes = rows.get_array_memory_size() as u64;
+            waiting.rows = vec![rows];
+        }
+        Ok(())
     }
 
     fn keep_waiting(&mut self, batch: &RecordBatch, partition: &Struct) {

@@ -51,7 +51,7 @@ pub struct Gate {
 pub enum Outcome {
     /// The batch is in the table, once.
     Committed(Table),
-    /// The table has moved on without us: drop the batch, read the position, go on from there.
+    /// The table has moved on without us: drop the batch, read the position, settle its intents, go on from there.
     Fenced(Error),
     /// Schema or spec have changed, or a staged file is gone or has waited for an hour: drop the files and read the range
     /// again.
@@ -103,6 +103,10 @@ impl Gate {
                         .at(format!("topic {}/{partition}", proposal.identity.topic))
                         .at(self.place()),
                     ));
+                }
+                Decision::Overtakes { batch, table } => {
+                    let what = format!("the rejects of batch {batch} are not known to be in table {table}");
+                    return Ok(Outcome::Fenced(Error::re_read(what).at(self.place())));
                 }
                 Decision::Rebuild => {
                     let e = Error::re_read("the table's schema or partition spec has changed").at(self.place());

@@ -23,8 +23,9 @@
 //! - When a pause races with a poll, a few records are handed out twice; `reading` drops what is below the position.
 //! - A record batch that fails its CRC is reported as an error and then *skipped*: whoever polls must go back.
 //! - Records are fetched by topic id (Fetch 13 to 16). The id in use changes only in `rd_kafka_topic_metadata_update`, only
-//!   by an answer to a Metadata request, and then silently; `on_response_received` interceptors run before that. The answer
-//!   to a DescribeTopics request is such an answer, and is taken over before its result is queued. See `incarnation`.
+//!   by an answer to a Metadata request, on the main thread, and then silently. `rd_kafka_buf_callback` calls the
+//!   `on_response_received` interceptors as the answer comes in and again on the main thread, right before that. A
+//!   DescribeTopics request is a Metadata request: its answer is taken over before its result is queued. See `incarnation`.
 
 #![allow(unsafe_code, reason = "the audited boundary to librdkafka; every block says why it is sound")]
 

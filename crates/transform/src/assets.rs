@@ -50,7 +50,7 @@ pub fn asset(path: &str) -> Result<Text> {
 }
 
 /// Names and texts of what is built in directly under a folder; names without the folder.
-pub fn built_in(folder: &str) -> Vec<(String, &'static str)> {
+pub(crate) fn built_in(folder: &str) -> Vec<(String, &'static str)> {
     let folder = plain(folder);
     let within = |path: &str| {
         let name = path.strip_prefix(folder.trim_end_matches('/'))?.strip_prefix('/')?;

@@ -141,6 +141,7 @@ impl<'a> Resolver<'a> {
             (Kind::Double, Shape::Double(slot)) => Op::Double(*slot),
             (Kind::String | Kind::Bytes, Shape::Bytes(slot)) => match (&from.kind, &wanted.kind) {
                 (Kind::Bytes, Kind::Bytes) => Op::Bytes(*slot),
+                (Kind::Bytes, Kind::String) => Op::BytesToText(*slot),
                 (_, Kind::String | Kind::Bytes) => Op::Text(*slot),
                 _ => return Err(self.mismatch(from, to)),
             },
@@ -208,17 +209,24 @@ impl<'a> Resolver<'a> {
         Ok(Op::Union(plan(&mut self.program.unions, UnionPlan { branches: ops.into() })))
     }
 
-    /// A union of the reader's: the member of the writer's name, else the first that resolves.
+    /// A union of the reader's: the member of the writer's name or type, else the first that the writer's type is promoted to.
     fn member(&mut self, from: NodeId, slot: Slot, members: &[ColumnId]) -> Result<Op, Never> {
         let node = self.writer.graph().node(from);
-        let chosen = match self.namesake(node, members) {
-            Some(member) => Some((member, self.value(from, member)?)),
-            None => members.iter().find_map(|member| Some((*member, self.value(from, *member).ok()?))),
+        let none = || Never::new(format!("the writer's {node} resolves to no branch of the reader's union"));
+        if matches!(node.kind, Kind::Null) {
+            // members are nullable columns, but no branches of null
+            return Err(none());
+        }
+        let (chosen, member) = match self.namesake(node, members) {
+            Some(member) => (member, self.value(from, member)?),
+            None => {
+                let same = |id: &&ColumnId| self.layout.node(**id).kind.name() == node.kind.name();
+                let (same, other): (Vec<_>, Vec<_>) = members.iter().partition(same);
+                let mut in_order = same.into_iter().chain(other);
+                in_order.find_map(|id| Some((*id, self.value(from, *id).ok()?))).ok_or_else(none)?
+            }
         };
-        let Some((chosen, member)) = chosen else {
-            return Err(Never::new(format!("the writer's {node} resolves to no branch of the reader's union")));
-        };
-        let others = members.iter().copied().filter(|member| *member != chosen).collect();
+        let others = members.iter().copied().filter(|id| *id != chosen).collect();
         Ok(Op::Member(plan(&mut self.program.members, MemberPlan { slot, member, others })))
     }
 

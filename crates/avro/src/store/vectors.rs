@@ -26,6 +26,11 @@ fn take<T>(values: &mut Vec<T>) -> Vec<T> {
     std::mem::replace(values, Vec::with_capacity(room))
 }
 
+/// Bytes that a vector holds, its room included.
+fn held<T>(values: &Vec<T>) -> usize {
+    values.capacity() * size_of::<T>()
+}
+
 /// Which values are null: one bit each, set where there is a value, up to the last null; everything beyond is a value.
 #[derive(Debug, Default)]
 pub(crate) struct Validity {
@@ -83,6 +88,10 @@ impl<T: Copy + Default> Plain<T> {
     pub(crate) fn truncate(&mut self, len: usize) {
         cut(&mut self.values, len);
         self.validity.truncate(len);
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        held(&self.values) + held(&self.validity.bits)
     }
 
     pub(crate) fn take(&mut self) -> (Vec<T>, Option<NullBuffer>) {
@@ -164,6 +173,10 @@ impl Bytes {
         self.validity.truncate(len);
     }
 
+    pub(crate) fn memory(&self) -> usize {
+        held(&self.offsets.ends) + held(&self.bytes) + held(&self.validity.bits)
+    }
+
     pub(crate) fn take(&mut self) -> (OffsetBuffer<i32>, Vec<u8>, Option<NullBuffer>) {
         let nulls = self.validity.take(self.offsets.len());
         (self.offsets.take(), take(&mut self.bytes), nulls)
@@ -215,6 +228,10 @@ impl Fixeds {
         self.validity.truncate(len);
     }
 
+    pub(crate) fn memory(&self) -> usize {
+        held(&self.bytes) + held(&self.validity.bits)
+    }
+
     /// Values without a size have their number in the mask.
     pub(crate) fn take(&mut self) -> (Vec<u8>, Option<NullBuffer>) {
         let len = std::mem::take(&mut self.len);
@@ -251,6 +268,10 @@ impl Lists {
         self.offsets.truncate(len)
     }
 
+    pub(crate) fn memory(&self) -> usize {
+        held(&self.offsets.ends) + held(&self.validity.bits)
+    }
+
     pub(crate) fn take(&mut self) -> (OffsetBuffer<i32>, Option<NullBuffer>) {
         let nulls = self.validity.take(self.offsets.len());
         (self.offsets.take(), nulls)
@@ -280,6 +301,10 @@ impl Rows {
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
         self.validity.truncate(len);
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        held(&self.validity.bits)
     }
 
     pub(crate) fn take(&mut self) -> (usize, Option<NullBuffer>) {

@@ -38,11 +38,15 @@ async fn read(letter: &[u8], detail: Option<&str>) -> Reading {
 
 #[tokio::test]
 async fn a_good_letter_is_read_whole_and_the_refused_value_is_marked() {
-    let reading = read(&letter(1, b"\x06a/b\x061e5"), Some("price \"1e5\" is no decimal")).await;
+    let reading = read(&letter(1, b"\x06a/b\x061e5"), Some("price is \"1e5\"; a number is")).await;
     assert_eq!(reading.schema.as_deref(), Some("1, an Avro record"));
     let values: Vec<(&str, &str)> = reading.values.iter().map(|v| (v.path.as_str(), v.value.as_str())).collect();
     assert_eq!(values, [("pair", "\"a/b\""), ("price", "\"1e5\"")]);
     assert_eq!(reading.mark, Some(Mark { bytes: 9..13, field: "price".into(), problem: None }));
+    // by its value where the detail has another name for it, if no other value is the same
+    let amount = read(&letter(1, b"\x06a/b\x061e5"), Some("quantity is \"1e5\"; a number is [0-9]+")).await;
+    assert_eq!(amount.mark.unwrap().field, "price");
+    assert_eq!(read(&letter(1, b"\x061e5\x061e5"), Some("quantity is \"1e5\"; a number")).await.mark, None);
     // a word that only begins like a field is none
     assert_eq!(read(&letter(1, b"\x06a/b\x061e5"), Some("prices are low")).await.mark, None);
     assert_eq!(read(&letter(1, b"\x06a/b\x061e5"), None).await.mark, None);

@@ -229,6 +229,50 @@ impl Wanted<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
     use super::*;
+    use crate::verify::trio::{DLQ, KRAKEN, SILVER, Trio};
+
+    async fn counted(trio: &Trio) -> Rejects {
+        let pipeline = trio.pipeline("silver-binance");
+        let silver = trio.table(SILVER).await;
+        let standing =
+            super::super::standing(silver.metadata(), &SourceId::new(pipeline.group.as_str())).unwrap();
+        let settings = pipeline.silver().unwrap();
+        rejects(&trio.config, trio.catalog.as_ref(), pipeline, settings, Some(&silver), &standing).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rejects_are_counted_by_pipeline_and_hour() {
+        let mut trio = Trio::new().await;
+        assert_eq!((counted(&trio).await.rows, counted(&trio).await.rate), (0, None));
+        // two hours ago, of two pipelines; then now
+        trio.received_at -= 2 * HOUR;
+        trio.silver(&[(0, 0, 10)], &(0..9).map(|o| (0, o)).collect::<Vec<_>>(), &[(0, 9)]).await;
+        trio.silver_of("silver-kraken", &[(0, 0, 9)], &[], &[(0, 1), (0, 2), (0, 3)]).await;
+        trio.settle().await;
+        trio.received_at += 2 * HOUR;
+        trio.silver(&[(0, 10, 13)], &[(0, 10), (0, 11)], &[(0, 12)]).await;
+        trio.settle().await;
+        trio.silver(&[(0, 13, 20)], &[(0, 13)], &[(0, 14), (0, 15)]).await;
+        let now = counted(&trio).await;
+        assert_eq!((now.rows, now.rate), (2, Some(2.0 / 14.0)));
+        assert_eq!((now.last_hour, now.last_hour_rate), (1, Some(0.25)));
+        assert_eq!((now.pending, now.pending_rows, now.level), (1, 2, RateLevel::Alert));
+
+        // a file with rows of both sides of the hour, and one with rows of several topics, are read
+        let path = |f: &DataFile| f.file_path().to_owned();
+        let dlq = trio.table(DLQ).await;
+        let mixed = Wanted { topic: Some(("kafka_topic", KRAKEN)), since: None };
+        assert_eq!(mixed.count(&dlq).await.unwrap(), 3);
+        assert_eq!(mixed.read(&dlq, None).await.unwrap(), 3);
+        let kraken = trio.files(DLQ, KRAKEN, &[(0, 4)]).await;
+        assert_eq!(mixed.read(&dlq, Some(&kraken.iter().map(path).collect())).await.unwrap(), 0);
+        let since = Wanted { since: Some(("ingestion_timestamp", trio.received_at - HOUR)), topic: None };
+        assert_eq!(since.read(&dlq, None).await.unwrap(), 1);
+        let silver = trio.table(SILVER).await;
+        let since = Wanted { since: Some(("bronze_ingestion_timestamp", trio.received_at - HOUR)), topic: None };
+        assert_eq!(since.read(&silver, None).await.unwrap(), 3);
+        assert_eq!(Wanted { topic: None, since: None }.read(&silver, None).await.unwrap(), 12);
+    }
 
     #[test]
     fn levels_are_those_of_the_contract() {

@@ -48,8 +48,8 @@ fn lines(bytes: &[u8], read: impl Fn(&str, i64) -> Result<Raw, String>) -> Resul
         error.fix("for the bytes of one record as they are, leave --form out or say --form raw")
     })?;
     let mut records = Vec::new();
-    let mut offset = 0;
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    let there = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    for (offset, (number, line)) in (0..).zip(there) {
         if records.len() == MOST_RECORDS {
             let error = Error::config(format!("the file has more than {MOST_RECORDS} records"));
             return Err(error.fix("try a part of it"));
@@ -57,7 +57,6 @@ fn lines(bytes: &[u8], read: impl Fn(&str, i64) -> Result<Raw, String>) -> Resul
         let record =
             read(line.trim(), offset).map_err(|problem| Error::config(format!("line {}: {problem}", number + 1)))?;
         records.push(record);
-        offset += 1;
     }
     Ok(records)
 }
@@ -71,7 +70,7 @@ fn hex(text: &str) -> Result<Vec<u8>, String> {
         .filter(|c| !c.is_whitespace())
         .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()).ok_or_else(|| wrong(c)))
         .collect::<Result<_, _>>()?;
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(format!("{} hexadecimal digits make no whole number of bytes", digits.len()));
     }
     Ok(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())

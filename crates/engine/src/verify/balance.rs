@@ -212,16 +212,16 @@ impl<'a> Pair<'a> {
         let mut findings = Findings::default();
         let mut uncovered = 0_u64;
         for (partition, complete) in self.complete_to() {
-            let Some((bronze_from, bronze_next, skipped_by_bronze)) = self.of_bronze(bronze, partition) else {
+            let Some(theirs) = self.of_bronze(bronze, partition) else {
                 uncovered += 1;
                 continue;
             };
             let (silver, dlq) = self.rows_of(partition.0);
             let first_row = silver.min().into_iter().chain(dlq.min()).min();
             let key = (self.pipeline.group.clone(), self.pipeline.topic.clone(), partition.0);
-            let (silver_from, skipped) = beginning(self.silver, &key, first_row, complete);
-            let from = bronze_from.max(silver_from);
-            let to = bronze_next.min(complete).max(from);
+            let ours = stretch(self.silver, &key, first_row, complete);
+            let from = theirs.from.max(ours.from);
+            let to = theirs.to.min(ours.to).max(from);
             let within = |mut set: RoaringTreemap| {
                 set.remove_range(..place(from));
                 set.remove_range(place(to)..);
@@ -251,10 +251,10 @@ impl<'a> Pair<'a> {
             tell("in silver and in the DLQ", &silver & &dlq);
             let both = silver | dlq;
             let (mut missing, mut surplus) = (&bronze_rows - &both, both - bronze_rows);
-            for (from, to) in skipped {
+            for (from, to) in ours.skipped {
                 missing.remove_range(place(from)..place(to));
             }
-            for (from, to) in skipped_by_bronze {
+            for (from, to) in theirs.skipped {
                 surplus.remove_range(place(from)..place(to));
             }
             tell("in bronze, but neither in silver nor in the DLQ", missing);
@@ -297,7 +297,7 @@ impl<'a> Pair<'a> {
     }
 
     /// From where to where bronze has covered a partition of this incarnation, and what a person has skipped.
-    fn of_bronze(&self, bronze: &Book<'_>, partition: Partition) -> Option<(i64, i64, Vec<(i64, i64)>)> {
+    fn of_bronze(&self, bronze: &Book<'_>, partition: Partition) -> Option<Stretch> {
         let state = self.state()?;
         let sources = bronze.subject.sources.iter().filter(|(_, s)| s.cluster_id == state.cluster_id);
         let positions = sources.filter_map(|(source, s)| {
@@ -309,21 +309,30 @@ impl<'a> Pair<'a> {
         let (source, next) = positions.max_by_key(|(_, next)| *next)?;
         let first_row = bronze.rows_of(&self.pipeline.topic, self.topic_id(), partition.0).0.min();
         let key = (source.to_string(), self.pipeline.topic.clone(), partition.0);
-        let (from, skipped) = beginning(bronze, &key, first_row, next);
-        Some((from, next, skipped))
+        Some(stretch(bronze, &key, first_row, next))
     }
 }
 
-/// Where a chain began, and what a person has skipped of it. Where the first commits have expired it is the first row that is
-/// there, if that is before all commits which are known; `end`, where nothing tells.
-fn beginning(book: &Book<'_>, key: &ChainKey, first_row: Option<u64>, end: i64) -> (i64, Vec<(i64, i64)>) {
+/// What a table has covered of a partition.
+struct Stretch {
+    from: i64,
+    to: i64,
+    /// What a person has skipped.
+    skipped: Vec<(i64, i64)>,
+}
+
+/// Where a chain began that is complete up to `to`. Where its first commits have expired that is the first row that is there, if
+/// it is before all commits which are known.
+fn stretch(book: &Book<'_>, key: &ChainKey, first_row: Option<u64>, to: i64) -> Stretch {
     let first_row = first_row.map(|row| i64::try_from(row).unwrap_or(i64::MAX));
-    let Some(chain) = book.history.chains.get(key) else { return (first_row.unwrap_or(end), Vec::new()) };
+    let Some(chain) = book.history.chains.get(key) else {
+        return Stretch { from: first_row.unwrap_or(to), to, skipped: Vec::new() };
+    };
     let from = match chain.begun {
         Some(begun) if book.history.complete || chain.anew => begun,
-        begun => begun.into_iter().chain(first_row).min().unwrap_or(end),
+        begun => begun.into_iter().chain(first_row).min().unwrap_or(to),
     };
-    (from, chain.skipped.clone())
+    Stretch { from, to, skipped: chain.skipped.clone() }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{Layer, Phase, Progress, Watch};
 use futures::{StreamExt, TryStreamExt, stream};
 use k2_model::{Error, Partition, Result};
 use roaring::RoaringTreemap;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Files read at a time: opening them is most of the wait.
 const FILES_AT_ONCE: usize = 6;

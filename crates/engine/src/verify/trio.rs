@@ -12,8 +12,9 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use iceberg::spec::DataFile;
 use iceberg::table::Table;
-use iceberg::{TableIdent, TableUpdate};
-use k2_lake::catalog::Catalog;
+use futures::future::BoxFuture;
+use iceberg::{TableCreation, TableIdent, TableUpdate};
+use k2_lake::catalog::{Catalog, CommitFailure};
 use k2_lake::contract;
 use k2_lake::decision::{Move, Proposal, TableForm};
 use k2_lake::files::{TableWriter, partition_of};
@@ -23,7 +24,7 @@ use k2_model::{
     BatchId, ClusterId, Intent, NextOffset, Partition, SourceId, SourceState, TopicId, TopicIdentity, clock,
 };
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub(crate) const CLUSTER: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 pub(crate) const ID: &str = "AQIDBAUGBwgJCgsMDQ4PEA";
@@ -326,4 +327,76 @@ pub(crate) fn broken(report: &Report) -> BTreeMap<(String, Promise), Vec<String>
 /// The names of what does not hold: `table promise`.
 pub(crate) fn names(report: &Report) -> Vec<String> {
     broken(report).into_keys().map(|(of, promise)| format!("{of} {promise:?}")).collect()
+}
+
+type OnLoad = dyn Fn(&str, usize) -> Option<BoxFuture<'static, ()>> + Send + Sync;
+
+/// A catalog that notes what is loaded, and lets something happen before.
+pub(crate) struct Overheard {
+    catalog: Arc<dyn Catalog>,
+    loads: Mutex<Vec<String>>,
+    before: Box<OnLoad>,
+}
+
+impl Overheard {
+    /// `before`: what shall happen before the so many-th load (from 0) of this table.
+    pub(crate) fn new(
+        catalog: &Arc<dyn Catalog>,
+        before: impl Fn(&str, usize) -> Option<BoxFuture<'static, ()>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { catalog: Arc::clone(catalog), loads: Mutex::default(), before: Box::new(before) })
+    }
+
+    pub(crate) fn loads(&self) -> Vec<String> {
+        self.loads.lock().unwrap().clone()
+    }
+}
+
+impl std::fmt::Debug for Overheard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Overheard")
+    }
+}
+
+#[async_trait::async_trait]
+impl Catalog for Overheard {
+    async fn ensure_namespace(&self, namespace: &str) -> k2_model::Result<()> {
+        self.catalog.ensure_namespace(namespace).await
+    }
+
+    async fn namespace_exists(&self, namespace: &str) -> k2_model::Result<bool> {
+        self.catalog.namespace_exists(namespace).await
+    }
+
+    async fn tables(&self, namespace: &str) -> k2_model::Result<Vec<String>> {
+        self.catalog.tables(namespace).await
+    }
+
+    async fn load(&self, table: &TableIdent) -> k2_model::Result<Option<Table>> {
+        let nth = {
+            let mut loads = self.loads.lock().unwrap();
+            loads.push(table.name().to_owned());
+            loads.iter().filter(|name| *name == table.name()).count() - 1
+        };
+        if let Some(happens) = (self.before)(table.name(), nth) {
+            happens.await;
+        }
+        self.catalog.load(table).await
+    }
+
+    async fn create(&self, namespace: &str, creation: TableCreation) -> k2_model::Result<Table> {
+        self.catalog.create(namespace, creation).await
+    }
+
+    async fn commit(&self, base: &Table, updates: Vec<TableUpdate>) -> Result<Table, CommitFailure> {
+        self.catalog.commit(base, updates).await
+    }
+
+    fn stores(&self, table: &TableIdent) -> Stores {
+        self.catalog.stores(table)
+    }
+
+    fn describe(&self) -> String {
+        self.catalog.describe()
+    }
 }

@@ -213,6 +213,7 @@ impl Catalog for RestCatalog {
         let joined = ident.namespace().to_url_string();
         let path = Self::namespace_path(&joined, &["tables", ident.name()]);
         let url = self.http.commit_url(&path, base.metadata().properties()).map_err(CommitFailure::Refused)?;
+        let stamp = updates.iter().filter_map(stamp).max();
         let request = CommitTable { identifier: ident, requirements: requirements(base), updates };
         let answer = match self.http.send(Method::POST, url, &[], Some(&request)).await {
             Outcome::Answered(answer) => answer,
@@ -220,7 +221,8 @@ impl Catalog for RestCatalog {
             Outcome::Unclear(e) => return Err(CommitFailure::Unknown(at(e))),
         };
         if !answer.is_success() {
-            return Err(commit_failure(answer, at));
+            let ahead = seconds_ahead(stamp, answer.server_time);
+            return Err(commit_failure(answer, ahead, at));
         }
         let committed: CommittedTable = answer.json("commit").map_err(|e| CommitFailure::Unknown(at(e)))?;
         let mut table = Table::builder()
@@ -245,18 +247,39 @@ impl Catalog for RestCatalog {
     }
 }
 
+/// When the snapshot that an update adds was made, as it says (ms).
+fn stamp(update: &TableUpdate) -> Option<i64> {
+    match update {
+        TableUpdate::AddSnapshot { snapshot } => Some(snapshot.timestamp_ms()),
+        _ => None,
+    }
+}
+
+/// By how much a snapshot is ahead of the server that refused it, if by more than what a slow answer makes. Servers that
+/// stamp changes by their own clock let no snapshot in that is a minute ahead.
+fn seconds_ahead(stamp: Option<i64>, server_time: Option<i64>) -> Option<i64> {
+    let ahead = stamp?.saturating_sub(server_time?) / 1000;
+    (ahead > 30).then_some(ahead)
+}
+
 /// What an answer other than success says about a commit.
 ///
 /// | status | meaning |
 /// |---|---|
 /// | 409 | a requirement does not hold: conflict. The body may be empty of a type (Nessie) |
 /// | 401, 419 with a renewable token | refused before it was looked at: not applied |
+/// | 400, 422 for a snapshot that is ahead of the server's clock | not applied: clocks can be set right |
 /// | 400, 401, 403, 404, 405, 406, 413, 415, 419, 422, 3xx | refused |
 /// | 5xx, 429, anything else | unknown. A 503 or 429 may come from a gateway that had passed the request on |
-fn commit_failure(answer: Answer, at: impl FnOnce(Error) -> Error) -> CommitFailure {
+fn commit_failure(answer: Answer, ahead: Option<i64>, at: impl FnOnce(Error) -> Error) -> CommitFailure {
     let status = answer.status;
     let renewed = answer.token_renewed;
     let error = at(answer.into_error("the catalog did not confirm the commit"));
+    if let (400 | 422, Some(seconds)) = (status, ahead) {
+        let what = format!("the catalog refused a snapshot that is {seconds} s ahead of its clock");
+        let error = Error::retry(what).caused_by(error);
+        return CommitFailure::NotApplied(error.fix("set the clocks of this machine and of the catalog right"));
+    }
     match status {
         409 => CommitFailure::Conflict(error.with_class(Class::ReRead)),
         401 | 419 if renewed => CommitFailure::NotApplied(error.with_class(Class::Retry)),

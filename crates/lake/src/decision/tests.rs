@@ -78,6 +78,7 @@ enum Row {
     Committed,
     Commit,
     Rebuild,
+    Overtakes,
     /// Fenced by this partition.
     Fenced(i32),
 }
@@ -92,6 +93,7 @@ fn row_of(result: &Result<Decision>) -> Row {
         Ok(Decision::Committed) => Row::Committed,
         Ok(Decision::Commit(_)) => Row::Commit,
         Ok(Decision::Rebuild) => Row::Rebuild,
+        Ok(Decision::Overtakes { .. }) => Row::Overtakes,
         Ok(Decision::Fenced { partition, .. }) => Row::Fenced(partition.0),
     }
 }
@@ -297,9 +299,11 @@ fn a_batch_does_not_overtake_rejects_of_its_own_partitions() {
     let p = || proposal(&[(0, Some(5), 5, 8), (2, Some(4), 4, 4)]);
     let before = |i: Intent| holding(head(&[(0, 5, THEIRS), (1, 7, THEIRS), (2, 4, THEIRS)]), &[i]);
     let early = intent(3, &[(0, 2, 5)]);
-    let refused = decide(&before(early.clone()), &p()).unwrap_err();
-    assert_eq!(refused.class(), Class::Unknown);
-    assert!(refused.to_string().contains(&early.batch.to_string()), "{refused}");
+    let overtakes = Decision::Overtakes { batch: early.batch, table: early.table.clone() };
+    assert_eq!(decide(&before(early.clone()), &p()).unwrap(), overtakes);
+    // a fence comes first: the position tells more
+    let behind = proposal(&[(0, Some(4), 4, 8)]);
+    assert_eq!(row_of(&decide(&before(early.clone()), &behind)), Row::Fenced(0));
     let settled = Proposal { settled: vec![early.batch], ..p() };
     assert_eq!(row_of(&decide(&before(early), &settled)), Row::Commit);
     for (what, fine) in [
@@ -425,6 +429,7 @@ proptest! {
                 let next = Head { form: form(1, 1), state: Some(state), lineage: Lineage::Intact };
                 prop_assert_eq!(decide(&next, &proposal).unwrap(), Decision::Committed);
             }
+            Ok(Decision::Overtakes { .. }) => prop_assert!(false, "nothing is pending"),
             Ok(Decision::Committed) => prop_assert!(ours, "called its own what is not"),
             Ok(Decision::Rebuild) => prop_assert!(equal && head.form != proposal.table),
             Ok(Decision::Fenced { partition, stands_at, expected }) => {

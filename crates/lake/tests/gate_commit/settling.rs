@@ -3,12 +3,14 @@
 use crate::unruly::{Look, Unruly, Whim};
 use crate::world::{DEADLINE, TOPIC, World};
 use arrow::array::{
-    ArrayRef, AsArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, AsArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type};
 use futures::TryStreamExt;
-use iceberg::spec::{MAIN_BRANCH, NestedField, Operation, PrimitiveType, Schema, SnapshotReference, SnapshotRetention};
+use iceberg::expr::Reference;
+use iceberg::spec::{
+    Datum, MAIN_BRANCH, NestedField, Operation, PrimitiveType, Schema, SnapshotReference, SnapshotRetention,
+};
 use iceberg::spec::{Transform, Type, UnboundPartitionSpec};
 use iceberg::table::Table;
 use iceberg::{TableIdent, TableUpdate};
@@ -359,10 +361,8 @@ async fn files_keep_the_form_they_were_written_in() {
         let list = table.manifest_list_reader(table.metadata().current_snapshot().unwrap()).load().await.unwrap();
         let specs: Vec<i32> = list.entries().iter().map(|m| m.partition_spec_id).collect();
         assert_eq!(specs, [old.2.spec, new.2.spec]);
-        let scan = table.scan().with_filter(
-            iceberg::expr::Reference::new("dlq_date")
-                .equal_to(iceberg::spec::Datum::date(clock::day_of(clock::now_micros()))),
-        );
+        let today = Datum::date(clock::day_of(clock::now_micros()));
+        let scan = table.scan().with_filter(Reference::new("dlq_date").equal_to(today)).select(["kafka_offset"]);
         let rows: Vec<RecordBatch> = scan.build().unwrap().to_arrow().await.unwrap().try_collect().await.unwrap();
         assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 5);
     }

@@ -44,7 +44,7 @@ struct Notes {
     queue: Mutex<VecDeque<Note>>,
     /// Set while the consumer closes: a revocation is then answered on the spot.
     closing: AtomicBool,
-    /// Answers about topics, counted before librdkafka acts on them (see `incarnation`).
+    /// Answers about topics, counted as they come in and again before librdkafka acts on them (see `incarnation`).
     topic_answers: AtomicU64,
     /// Whether records were ever fetched by the topic's name instead of its id.
     fetched_by_name: AtomicBool,
@@ -157,8 +157,8 @@ impl Client {
         self.notes.queue().pop_front()
     }
 
-    /// How many answers about topics have come in; a member's only. Each may have changed the topic id that librdkafka
-    /// fetches by, and nothing else does.
+    /// Counts answers about topics, each twice; a member's only. When librdkafka acts on one, it may change the topic id
+    /// that it fetches by; nothing else does.
     pub(crate) fn topic_answers(&self) -> u64 {
         self.notes.topic_answers.load(Ordering::SeqCst)
     }
@@ -325,7 +325,8 @@ unsafe extern "C" fn on_new(
     unsafe { sys::rd_kafka_interceptor_add_on_response_received(rk, NAME.as_ptr(), Some(on_response), opaque) }
 }
 
-/// Called on the thread that received the answer, before anything is done with it.
+/// Called on the thread that received the answer, before anything is done with it. An answer that another thread is to act on
+/// (Metadata: the main thread) passes here once more, on that thread, right before it does.
 #[allow(clippy::too_many_arguments, reason = "the signature is librdkafka's")]
 unsafe extern "C" fn on_response(
     _: *mut sys::rd_kafka_t,

@@ -1,10 +1,10 @@
 //! Silver and the DLQ beside bronze, broken on purpose: every promise must be missed when it does not hold.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
-use crate::verify::trio::{BINANCE, BRONZE, DLQ, KRAKEN, OTHER_ID, SILVER, Trio, broken, names};
+use crate::verify::trio::{BINANCE, BRONZE, DLQ, KRAKEN, OTHER_ID, Overheard, SILVER, Trio, broken, names};
 use crate::verify::{BalanceReport, PartitionBalance, Promise, Report};
 use iceberg::TableUpdate;
-use k2_model::{NextOffset, Partition, SourceId};
+use k2_model::{NextOffset, Partition};
 
 const GROUP: &str = "k2-silver-binance-transformation";
 
@@ -57,45 +57,11 @@ async fn a_silver_pipeline_brings_its_tables_along_and_an_empty_one_is_fine() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_order_of_loading_is_silver_dlq_bronze() {
-    use async_trait::async_trait;
-    use k2_lake::catalog::{Catalog, CommitFailure};
-    #[derive(Debug)]
-    struct Listening(std::sync::Arc<dyn Catalog>, std::sync::Mutex<Vec<String>>);
-    #[async_trait]
-    impl Catalog for Listening {
-        async fn load(&self, ident: &iceberg::TableIdent) -> k2_model::Result<Option<iceberg::table::Table>> {
-            self.1.lock().unwrap().push(ident.name().to_owned());
-            self.0.load(ident).await
-        }
-        async fn commit(
-            &self,
-            base: &iceberg::table::Table,
-            updates: Vec<TableUpdate>,
-        ) -> Result<iceberg::table::Table, CommitFailure> {
-            self.0.commit(base, updates).await
-        }
-        async fn create(
-            &self,
-            namespace: &str,
-            creation: iceberg::TableCreation,
-        ) -> k2_model::Result<iceberg::table::Table> {
-            self.0.create(namespace, creation).await
-        }
-        async fn ensure_namespace(&self, namespace: &str) -> k2_model::Result<()> {
-            self.0.ensure_namespace(namespace).await
-        }
-        async fn list(&self, namespace: &str) -> k2_model::Result<Vec<iceberg::TableIdent>> {
-            self.0.list(namespace).await
-        }
-        fn describe(&self) -> String {
-            self.0.describe()
-        }
-    }
     let trio = Trio::new().await;
-    let catalog = Listening(std::sync::Arc::clone(&trio.catalog), std::sync::Mutex::default());
+    let catalog = Overheard::new(&trio.catalog, |_, _| None);
     let pipelines = [trio.pipeline("bronze-binance"), trio.pipeline("silver-binance")];
-    super::super::load(&trio.config, &catalog, super::super::wanted(&pipelines)).await.unwrap();
-    assert_eq!(*catalog.1.lock().unwrap(), [SILVER, DLQ, BRONZE]);
+    super::super::load(&trio.config, catalog.as_ref(), super::super::wanted(&pipelines)).await.unwrap();
+    assert_eq!(catalog.loads(), [SILVER, DLQ, BRONZE]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -359,5 +325,4 @@ async fn the_balance_survives_expired_history() {
     let report = trio.verify().await;
     assert!(report.ok(), "{:#?}", broken(&report));
     assert_eq!(balance(&report).totals(), (29, 26, 3));
-    let _ = SourceId::new(GROUP);
 }

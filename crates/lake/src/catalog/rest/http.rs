@@ -5,7 +5,7 @@ use super::wire::{ErrorAnswer, ErrorBody};
 use k2_model::retry::Backoff;
 use k2_model::{Class, Error, Result};
 pub(super) use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
@@ -60,6 +60,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// The token was not accepted; the next request carries a new one.
     pub(super) token_renewed: bool,
+    /// What the server's clock said (ms since 1970, to the second), if it told.
+    pub(super) server_time: Option<i64>,
     redirect: Option<String>,
     body: Vec<u8>,
 }
@@ -179,7 +181,10 @@ impl Http {
             Err(e) => return failed(e, &url),
         };
         let status = answer.status();
-        let redirect = answer.headers().get(LOCATION).and_then(|l| l.to_str().ok()).map(str::to_owned);
+        let header = |name| answer.headers().get(name).and_then(|v| v.to_str().ok());
+        let redirect = header(LOCATION).map(str::to_owned);
+        let date = header(DATE).and_then(|text| chrono::DateTime::parse_from_rfc2822(text).ok());
+        let server_time = date.map(|date| date.timestamp_millis());
         let body = match answer.bytes().await {
             Ok(body) => body.to_vec(),
             // the status stands without its words, but a success whose content is lost is none
@@ -188,7 +193,7 @@ impl Http {
         };
         let refused = matches!(status.as_u16(), 401 | 419);
         let token_renewed = refused && self.tokens.refused(bearer.as_ref()).await;
-        Outcome::Answered(Answer { status: status.as_u16(), token_renewed, redirect, body })
+        Outcome::Answered(Answer { status: status.as_u16(), token_renewed, server_time, redirect, body })
     }
 }
 

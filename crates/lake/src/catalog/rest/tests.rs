@@ -201,6 +201,49 @@ async fn what_an_answer_means_for_a_commit() {
     assert_eq!((name(&outcome), server.count(COMMIT)), ("refused", 1), "{outcome:?}");
 }
 
+/// A commit of a snapshot that was made at a time, refused with this status by a server whose clock is right.
+async fn refused_at(timestamp_ms: i64, status: u16) -> CommitFailure {
+    let server = Server::start(move |seen, _| {
+        seen.line.starts_with("POST").then(|| Reply::Json(status, error_body(status, "ValidationException")))
+    });
+    let server = server.await;
+    let catalog = server.connect(&[]).await.unwrap();
+    let base = catalog.load(&ident("t")).await.unwrap().unwrap();
+    let snapshot = iceberg::spec::Snapshot::builder()
+        .with_snapshot_id(1)
+        .with_sequence_number(1)
+        .with_timestamp_ms(timestamp_ms)
+        .with_manifest_list("s3://bucket/t/metadata/l.avro")
+        .with_summary(iceberg::spec::Summary {
+            operation: iceberg::spec::Operation::Append,
+            additional_properties: HashMap::new(),
+        })
+        .build();
+    catalog.commit(&base, vec![TableUpdate::AddSnapshot { snapshot }]).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_clock_ahead_of_the_servers_is_no_mistake_in_the_configuration() {
+    let now = k2_model::clock::now_millis();
+    for status in [400, 422] {
+        let failure = refused_at(now + 3_600_000, status).await;
+        let CommitFailure::NotApplied(e) = failure else { panic!("{failure}") };
+        assert_eq!(e.class(), Class::Retry);
+        let told = e.to_string();
+        assert!(told.contains("s ahead of its clock") && told.contains("because") && told.contains("clocks"), "{told}");
+    }
+    // refused for another reason, or by a server that does not look at snapshots before it knows who asks
+    for (at, status) in [(now, 400), (now - 3_600_000, 400), (now + 3_600_000, 403), (now + 3_600_000, 413)] {
+        let failure = refused_at(at, status).await;
+        assert!(matches!(failure, CommitFailure::Refused(_)), "{at} {status}: {failure}");
+    }
+    assert!(matches!(refused_at(now + 3_600_000, 409).await, CommitFailure::Conflict(_)));
+    assert_eq!(seconds_ahead(Some(100_000), Some(0)), Some(100));
+    for (stamp, server) in [(Some(30_999), Some(0)), (None, Some(0)), (Some(100_000), None), (Some(0), Some(100_000))] {
+        assert_eq!(seconds_ahead(stamp, server), None);
+    }
+}
+
 #[tokio::test]
 async fn a_commit_says_what_it_is_pinned_to() {
     let (outcome, server) = commit(|| Reply::Json(200, table_body())).await;

@@ -27,7 +27,7 @@ fn table(partitions: &[(&str, Transform)]) -> TableMetadata {
 /// Rows of (day, symbol, price in units of the last digit); the offset is the row's number.
 fn rows(of: &[(i32, Option<&str>, i128)]) -> RecordBatch {
     let price: Decimal128Array = of.iter().map(|r| Some(r.2)).collect();
-    let at = of.iter().map(|r| i64::from(r.0) * 86_400_000_000 + 7);
+    let at = of.iter().map(|r| i64::from(r.0).saturating_mul(86_400_000_000).saturating_add(7));
     RecordBatch::try_from_iter([
         ("exchange_date", Arc::new(of.iter().map(|r| Some(r.0)).collect::<Date32Array>()) as ArrayRef),
         ("symbol", Arc::new(of.iter().map(|r| r.1).collect::<StringArray>())),

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod check;
+mod silver;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A port that nobody listens on: connections are refused at once.
 const NOBODY: &str = "kafka.brokers=127.0.0.1:1";
@@ -16,7 +19,13 @@ fn k2(folder: &Path, args: &[&str]) -> Output {
             command.env_remove(name);
         }
     }
-    command.env("K2_LOG", "error").current_dir(folder).args(args).output().unwrap()
+    command.env("K2_LOG", "error").current_dir(folder).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The objects that a command prints as JSON.
+fn objects(output: &Output) -> Vec<serde_json::Value> {
+    assert_eq!(output.status.code(), Some(0), "{}\n{}", out(output), err(output));
+    serde_json::from_str::<serde_json::Value>(&out(output)).unwrap().as_array().unwrap().clone()
 }
 
 fn out(output: &Output) -> String {
@@ -32,7 +41,7 @@ fn help_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let help = k2(folder.path(), &["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["run", "demo", "check", "tables", "offsets", "verify", "sql"] {
+    for command in ["run", "demo", "check", "try", "tables", "offsets", "verify", "dlq", "sql"] {
         assert!(out(&help).contains(&format!("\n  {command} ")), "{command} is not in\n{}", out(&help));
     }
 }
@@ -107,15 +116,18 @@ fn tables_are_made_once_and_shown() {
     assert_eq!(show.status.code(), Some(0), "{}", err(&show));
     assert!(out(&show).contains("does not exist; make it with `k2 tables create`"), "{}", out(&show));
 
+    let tables = [
+        "bronze_binance_trades",
+        "bronze_kraken_trades",
+        "silver_binance_trades",
+        "silver_kraken_trades",
+        "silver_dlq_trades",
+    ];
     for result in ["created", "was there"] {
         let create = k2(folder.path(), &["tables", "create", "--format", "csv"]);
         assert_eq!(create.status.code(), Some(0), "{}", err(&create));
-        assert_eq!(
-            out(&create),
-            format!(
-                "table,result\nmarket_data.bronze_binance_trades,{result}\nmarket_data.bronze_kraken_trades,{result}\n"
-            )
-        );
+        let lines = tables.map(|table| format!("market_data.{table},{result}\n"));
+        assert_eq!(out(&create), format!("table,result\n{}", lines.concat()));
     }
     let show = k2(folder.path(), &["tables", "show", "bronze_kraken_trades", "--format", "json"]);
     let rows: serde_json::Value = serde_json::from_str(&out(&show)).unwrap();
@@ -130,93 +142,23 @@ fn tables_are_made_once_and_shown() {
         "{row}"
     );
 
+    for (table, partitioned_by) in
+        [("silver_kraken_trades", "identity(exchange_date)"), ("silver_dlq_trades", "day(dlq_date)")]
+    {
+        let row = &objects(&k2(folder.path(), &["tables", "show", table, "--format", "json"]))[0];
+        assert_eq!(
+            (&row["partitioned_by"], &row["problems"]),
+            (&partitioned_by.into(), &serde_json::json!([])),
+            "{row}"
+        );
+    }
+
     let unknown = k2(folder.path(), &["tables", "show", "bronze_kraken"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert_eq!(
         err(&unknown),
-        "error: no pipeline has a table bronze_kraken\n  there are: bronze_binance_trades, bronze_kraken_trades\n"
+        format!("error: no pipeline has a table bronze_kraken\n  there are: {}\n", tables.join(", "))
     );
-}
-
-#[test]
-fn check_tells_what_works_what_does_not_and_what_could_not_be_tried() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = k2(folder.path(), &["--set", NOBODY, "check", "bronze-binance", "--set", "memory.budget=64MiB"]);
-    assert_eq!(output.status.code(), Some(4), "{}\n{}", out(&output), err(&output));
-    assert_eq!(err(&output), "");
-    let lines: Vec<String> = out(&output).lines().map(str::to_owned).collect();
-    let line =
-        |start: &str| lines.iter().find(|l| l.starts_with(start)).unwrap_or_else(|| panic!("{start}: {lines:#?}"));
-    assert_eq!(line("ok   configuration"), "ok   configuration: bronze-binance");
-    line("ok   memory budget 64MiB");
-    let brokers = line("FAIL brokers");
-    assert!(brokers.contains("kafka.brokers (--set)"), "{brokers}");
-    assert_eq!(line("skip topic"), "skip topic and group of bronze-binance: no broker answers");
-    line("ok   catalog: ");
-    let table = "ok   table market_data.bronze_binance_trades of bronze-binance: not there yet, run makes it";
-    assert_eq!(line("ok   table"), table);
-    line("ok   warehouse file:///");
-    // the probe leaves no file behind
-    assert_eq!(files_below(&folder.path().join("k2-data/warehouse")), Vec::<String>::new());
-}
-
-#[test]
-fn check_asks_the_brokers_about_topics_and_groups() {
-    let folder = tempfile::tempdir().unwrap();
-    let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
-    cluster.create_topic("market.crypto.trades.binance.raw", 3, 1).unwrap();
-    let brokers = format!("kafka.brokers={}", cluster.bootstrap_servers());
-
-    let output = k2(folder.path(), &["--set", &brokers, "check", "bronze-binance"]);
-    assert_eq!(output.status.code(), Some(0), "{}\n{}", out(&output), err(&output));
-    assert!(out(&output).lines().all(|line| line.starts_with("ok   ")), "{}", out(&output));
-    for expected in [
-        "topic market.crypto.trades.binance.raw of bronze-binance: 3 partitions\n",
-        "group k2-bronze-binance-ingestion of bronze-binance\n",
-    ] {
-        assert!(out(&output).contains(expected), "{}", out(&output));
-    }
-
-    let output = k2(folder.path(), &["--set", &brokers, "check"]);
-    assert_eq!(output.status.code(), Some(4), "{}\n{}", out(&output), err(&output));
-    let wrong: Vec<String> = out(&output).lines().filter(|l| !l.starts_with("ok ")).map(str::to_owned).collect();
-    assert_eq!(wrong.len(), 1, "{wrong:#?}");
-    assert!(wrong[0].starts_with("FAIL topic market.crypto.trades.kraken.raw of bronze-kraken: "), "{wrong:#?}");
-    assert!(wrong[0].ends_with(" - check the topic's name, and create it if it is new"), "{wrong:#?}");
-}
-
-#[test]
-fn check_names_a_rest_catalog_that_does_not_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let rest = ["--set", "catalog.type=rest", "--set", "catalog.uri=http://127.0.0.1:1"];
-    let output = k2(folder.path(), &[&["--set", NOBODY, "check", "bronze-kraken"], &rest[..]].concat());
-    assert_eq!(output.status.code(), Some(4), "{}\n{}", out(&output), err(&output));
-    let text = out(&output);
-    assert!(text.contains("\nFAIL catalog: ") && text.contains("catalog.uri (--set)"), "{text}");
-    assert!(
-        text.contains("\nskip table bronze_kraken_trades of bronze-kraken: the catalog does not answer\n"),
-        "{text}"
-    );
-    assert!(text.contains("\nskip warehouse: "), "{text}");
-}
-
-#[test]
-fn check_finds_a_warehouse_that_cannot_be_written_to() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("file"), "").unwrap();
-    let args = ["--set", NOBODY, "check", "--format", "json", "--set", "catalog.warehouse=file/warehouse"];
-    let output = k2(folder.path(), &args);
-    assert_eq!(output.status.code(), Some(4), "{}\n{}", out(&output), err(&output));
-    let findings: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
-    let of = |what: &str| {
-        let all = findings.as_array().unwrap();
-        all.iter()
-            .find(|f| f["what"].as_str().unwrap().starts_with(what))
-            .unwrap_or_else(|| panic!("{what}: {findings:#}"))
-    };
-    assert_eq!(of("warehouse")["status"], "FAIL");
-    assert!(of("warehouse")["what"].as_str().unwrap().contains("catalog.warehouse (--set)"), "{findings:#}");
-    assert_eq!(of("catalog")["status"], "ok");
 }
 
 fn files_below(folder: &Path) -> Vec<String> {
