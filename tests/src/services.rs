@@ -127,6 +127,35 @@ pub fn own_registry() -> (Registry, Lent) {
     (Registry { url: get(&lent.vars, "K2_TEST_SCHEMA_REGISTRY_URL") }, lent)
 }
 
+/// A Kafka broker behind TLS.
+#[derive(Debug, Clone)]
+pub struct SecureKafka {
+    /// `host:port` without security, for the bench itself.
+    pub plain: String,
+    /// SASL over TLS: SCRAM-SHA-256, SCRAM-SHA-512, PLAIN.
+    pub sasl: String,
+    /// TLS with client certificates.
+    pub mtls: String,
+    /// The user that SASL knows, and the password.
+    pub user: (String, String),
+    /// The folder with `ca.pem`, `client.pem` and `client.key`.
+    pub tls: PathBuf,
+}
+
+/// A broker behind TLS for one test. Stops when dropped.
+pub fn own_secure_kafka() -> (SecureKafka, Lent) {
+    let lent = Lent::start("kafka-secure", &[]);
+    let get = |key: &str| get(&lent.vars, &format!("K2_TEST_SECURE_KAFKA_{key}"));
+    let kafka = SecureKafka {
+        plain: get("PLAIN"),
+        sasl: get("SASL"),
+        mtls: get("MTLS"),
+        user: (get("USER"), get("PASSWORD")),
+        tls: get("TLS").into(),
+    };
+    (kafka, lent)
+}
+
 fn read_kafka(vars: &Vars) -> Kafka {
     Kafka {
         brokers: get(vars, "K2_TEST_KAFKA"),

@@ -1,6 +1,6 @@
 //! From configuration to the things it names: stores, catalog, Kafka settings.
 
-use crate::config::{CatalogKind, Config, Pipeline, RegistryAuth, Silver, Start};
+use crate::config::{CatalogKind, Config, Pipeline, PipelineKind, RegistryAuth, Silver, Start};
 use iceberg::TableIdent;
 use k2_lake::catalog::{self, Catalog, CatalogConfig, Kind};
 use k2_lake::store::{Secret, StoreConfig, Stores};
@@ -52,6 +52,10 @@ pub fn kafka(config: &Config) -> ClientSettings {
     }
 }
 
+/// What a silver batch takes from the budget, in percent of its raw bytes: decoded columns, silver rows and raw bytes are in
+/// memory at the same time, until the rows are encoded.
+const SILVER_PERCENT: u32 = 400;
+
 /// What the source of a pipeline is told. `prefetch`: bytes that librdkafka may hold for it.
 pub fn source(config: &Config, pipeline: &Pipeline, prefetch: u64, until_caught_up: bool) -> SourceConfig {
     let mut source = SourceConfig::new(pipeline.topic.clone(), pipeline.group.clone(), kafka(config));
@@ -60,6 +64,9 @@ pub fn source(config: &Config, pipeline: &Pipeline, prefetch: u64, until_caught_
         Start::Latest => k2_source::Start::Latest,
     };
     source.prefetch_bytes = prefetch;
+    if let PipelineKind::Silver(_) = &pipeline.kind {
+        source.budget_percent = SILVER_PERCENT;
+    }
     source.rate_limit = pipeline.rate_limit.map(std::num::NonZero::get);
     source.until_caught_up = until_caught_up;
     source

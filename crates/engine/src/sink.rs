@@ -239,7 +239,11 @@ impl<L: Lane> Sink<L> {
                 }
             }
             Event::Ended(Ok(())) => return Err(Error::unknown("the source ended although nobody asked it to")),
-            Event::Ended(Err(error)) => return Err(error),
+            Event::Ended(Err(error)) => {
+                // what was handed over is sound, and of a topic that was deleted it is the last copy
+                self.drain().await?;
+                return Err(error);
+            }
         }
         Ok(Flow::Continue)
     }

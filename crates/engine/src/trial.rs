@@ -62,6 +62,8 @@ pub async fn run(config: &Config, pipeline: &str, origin: Origin) -> Result<Tria
     let silver = pipeline.silver().ok_or_else(|| bronze(config, pipeline))?;
     let plan = Arc::new(Plan::compile(&connect::definition(config, pipeline, silver)?)?);
     let schemas = connect::schemas(config)?;
+    // said at once rather than after PATIENCE
+    schemas.ping().await?;
     let (identity, records) = match origin {
         Origin::Topic(count) => topic::last(connect::kafka(config), &pipeline.topic, count).await?,
         Origin::File { bytes, form } => (file::identity(&pipeline.topic), file::records(&bytes, form)?),
@@ -95,10 +97,10 @@ fn bronze(config: &Config, pipeline: &Pipeline) -> Error {
 }
 
 fn no_help(cause: Option<Error>) -> Error {
-    let error = Error::retry(format!("the schemas of the records were not there after {} s", PATIENCE.as_secs()));
+    let waited = format!("waited {} s for the schemas of the records", PATIENCE.as_secs());
     match cause {
-        Some(cause) => error.caused_by(cause),
-        None => error.fix("try again; `k2 check` tells how the registry is"),
+        Some(cause) => cause.at(waited),
+        None => Error::retry(waited).fix("try again; `k2 check` tells how the registry is"),
     }
 }
 

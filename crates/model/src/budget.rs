@@ -3,6 +3,8 @@
 //! Whoever brings bytes into the process takes a [`Permit`] first: the source, for a batch of records. The permit
 //! travels with the bytes and *shrinks* on the way - rows become encoded pages, pages become uploaded parts - until it
 //! is dropped. Nobody downstream of the source ever takes more, so no two stages can wait for each other.
+//! A stage that makes more of the bytes before they are encoded has its source take the larger share at once
+//! (`SourceConfig::budget_percent`).
 //! Fixed costs (librdkafka's prefetch queues) are reserved once at the start.
 
 use std::sync::Arc;

@@ -193,7 +193,7 @@ impl Admin {
             let failure = Failure::new(code::TIMED_OUT, "no broker answered in time");
             return Err(at(self.failed("cannot look at the topic", failure)));
         };
-        let patience = left().max(Duration::from_secs(1)).min(self.timeout);
+        let patience = left().max(self.timeout / 2);
         let answer = self.client.ask_topic(&name, Whom::Broker(broker), patience).wait(patience);
         answer.map_err(|f| match f.code {
             code::UNKNOWN_TOPIC_OR_PART | code::UNKNOWN_TOPIC | code::TOPIC_EXCEPTION => {

@@ -349,3 +349,24 @@ fn the_admin_side_answers() {
         assert_eq!((watermarks.low, watermarks.end), (NextOffset(0), NextOffset(7)));
     }
 }
+
+#[test]
+fn a_batch_takes_the_share_of_the_budget_that_later_stages_need() {
+    let cluster = mock();
+    let topic = cluster.topic(1);
+    cluster.producer().numbers(&topic, 0, 0, 20_000);
+    for percent in [100, 350] {
+        let table = Shared::default();
+        let mut config = config(&cluster, &topic);
+        config.group = format!("{topic}-{percent}");
+        config.budget_percent = percent;
+        let running = start(config, &table);
+        until("all rows", || lock(&table).total() == 20_000);
+        let (bytes, taken) = running.seen().bytes;
+        let wanted = bytes * u64::from(percent) / 100;
+        // permits are counted in KiB
+        let most = wanted + 1024 * running.seen().batches as u64;
+        assert!((wanted..=most).contains(&taken), "{percent} % of {bytes} are {wanted}, not {taken}");
+        running.stop().unwrap();
+    }
+}

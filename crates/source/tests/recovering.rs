@@ -115,3 +115,25 @@ fn a_group_without_rights_is_a_matter_of_configuration() {
     assert_eq!(error.class(), Class::Config, "{error}");
     assert!(error.to_string().contains("consumer group"), "{error}");
 }
+
+#[test]
+fn a_broker_that_answers_slowly_is_waited_for() {
+    let cluster = mock();
+    let topic = cluster.topic(1);
+    cluster.producer().numbers(&topic, 0, 0, 100);
+    cluster.misbehave().broker_round_trip_time(1, std::time::Duration::from_millis(1_500)).unwrap();
+    let admin = Admin::connect(&cluster.settings(), "test").unwrap();
+    let began = std::time::Instant::now();
+    assert_eq!(&*admin.identity(&topic).unwrap().topic, topic);
+    let took = began.elapsed();
+    assert!((3..10).contains(&took.as_secs()), "a connection and two questions: {took:?}");
+
+    let table = Shared::default();
+    let mut config = config(&cluster, &topic);
+    config.client.properties.insert("session.timeout.ms".into(), "30000".into());
+    let running = start(config, &table);
+    until("all rows", || lock(&table).total() == 100);
+    cluster.misbehave().broker_round_trip_time(1, std::time::Duration::ZERO).unwrap();
+    running.stop().unwrap();
+    assert_complete(&table, 100);
+}

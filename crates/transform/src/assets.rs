@@ -42,7 +42,10 @@ pub fn asset(path: &str) -> Result<Text> {
             match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
                 Some((_, text)) => Ok(Text { label: format!("{name} (built in)"), text: (*text).to_owned() }),
                 None => Err(Error::config(format!("there is no file {path}, and nothing of that name is built in"))
-                    .fix(format!("built in are {}", BUILT_IN.iter().map(|(path, _)| *path).collect::<Vec<_>>().join(", ")))),
+                    .fix(format!(
+                        "built in are {}",
+                        BUILT_IN.iter().map(|(path, _)| *path).collect::<Vec<_>>().join(", ")
+                    ))),
             }
         }
         Err(e) => Err(Error::config(format!("cannot read {path}")).caused_by(e)),

@@ -107,7 +107,8 @@ fn attempt(plan: &Plan, decoded: &Decoded) -> Result<Evaluated, String> {
     match catch_unwind(AssertUnwindSafe(|| evaluate_together(plan, decoded))) {
         Ok(outcome) => outcome.map_err(|e| e.to_string()),
         Err(panic) => {
-            let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            let said =
+                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
             Err(format!("an expression panicked: {}", said.unwrap_or("without a message")))
         }
     }
@@ -153,7 +154,9 @@ fn nulls(plan: &Plan, columns: &[ArrayRef], failed: &[Failed], rows: usize) -> V
             let place = if matches!(fill, Fill::Constant(_)) { 0 } else { row };
             let row = u32::try_from(row).unwrap_or(u32::MAX);
             if column.is_null(place) && failed.binary_search_by_key(&row, |failed| failed.row).is_err() {
-                found.entry(row).or_insert_with(|| format!("the projection makes {} null, and no rule rejects it", field.name()));
+                found
+                    .entry(row)
+                    .or_insert_with(|| format!("the projection makes {} null, and no rule rejects it", field.name()));
             }
         }
     }

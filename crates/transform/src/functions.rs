@@ -23,9 +23,8 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
     let exact = |types: &[DataType]| Signature::exact(types.to_vec(), Volatility::Immutable);
     let texts = || Signature::variadic(vec![Utf8], Volatility::Immutable);
     let anything = || Signature::variadic_any(Volatility::Immutable);
-    let any_number_of_texts = || {
-        Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::Variadic(vec![Utf8])], Volatility::Immutable)
-    };
+    let any_number_of_texts =
+        || Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::Variadic(vec![Utf8])], Volatility::Immutable);
     let limits = || exact(&[Int64, contract::instant(), Int64]);
     [
         ("is_decimal", exact(&[Utf8]), Boolean, numbers::is_decimal as Body),

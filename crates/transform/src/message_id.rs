@@ -32,7 +32,9 @@ pub(crate) fn message_ids(
         .chain_update("/");
     let mut texts = vec![0; offsets.len() * LENGTH];
     let mut known: Option<(i32, Sha1)> = None;
-    for ((partition, offset), text) in partitions.values().iter().zip(offsets.values()).zip(texts.chunks_exact_mut(LENGTH)) {
+    for ((partition, offset), text) in
+        partitions.values().iter().zip(offsets.values()).zip(texts.chunks_exact_mut(LENGTH))
+    {
         let hasher = match &known {
             Some((of, hasher)) if of == partition => hasher,
             _ => {

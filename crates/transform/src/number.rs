@@ -88,8 +88,10 @@ const SECOND: i64 = 1_000_000;
 /// Microseconds of an RFC 3339 time such as `2023-11-14T22:13:20.123456Z` or with an offset `+01:00`. What is beyond the
 /// microseconds is cut off (towards the past). None: no such text, or no such day.
 pub(crate) fn rfc3339(text: &[u8]) -> Option<i64> {
-    let (&[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b't' | b' ', h0, h1, b':', i0, i1, b':', s0, s1], mut rest) =
-        text.split_at_checked(19).and_then(|(clock, rest)| Some((<&[u8; 19]>::try_from(clock).ok()?, rest)))?
+    let (
+        &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b't' | b' ', h0, h1, b':', i0, i1, b':', s0, s1],
+        mut rest,
+    ) = text.split_at_checked(19).and_then(|(clock, rest)| Some((<&[u8; 19]>::try_from(clock).ok()?, rest)))?
     else {
         return None;
     };
@@ -174,14 +176,8 @@ pub(crate) fn shown_instant(micros: i64) -> String {
 
 /// A span of microseconds as the configuration writes it: `5m`, `365d`, `1500ms`.
 pub(crate) fn shown_span(micros: i64) -> String {
-    const UNITS: [(i64, &str); 6] = [
-        (86_400 * SECOND, "d"),
-        (3_600 * SECOND, "h"),
-        (60 * SECOND, "m"),
-        (SECOND, "s"),
-        (1_000, "ms"),
-        (1, "µs"),
-    ];
+    const UNITS: [(i64, &str); 6] =
+        [(86_400 * SECOND, "d"), (3_600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"), (1_000, "ms"), (1, "µs")];
     match UNITS.iter().find(|(unit, _)| micros != 0 && micros % unit == 0) {
         Some((unit, name)) => format!("{}{name}", micros / unit),
         None => "0s".to_owned(),

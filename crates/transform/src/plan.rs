@@ -164,7 +164,8 @@ impl fmt::Debug for Plan {
 }
 
 fn reader(text: &Text) -> Result<Reader> {
-    let wrong = |e: k2_avro::SchemaError| Error::config(format!("the reader schema cannot be used: {e}")).at(&text.label);
+    let wrong =
+        |e: k2_avro::SchemaError| Error::config(format!("the reader schema cannot be used: {e}")).at(&text.label);
     let schema = k2_avro::Schema::parse(&text.text).map_err(wrong)?;
     Reader::new(&schema).map_err(wrong)
 }
@@ -174,9 +175,12 @@ fn columns(reader: &Reader, text: &Text) -> Result<SchemaRef> {
     let mut columns: Vec<Field> = Vec::new();
     for field in reader.arrow_schema().fields() {
         if Known::named(field.name()).is_some() {
-            return Err(Error::config(format!("the field {} has a name that K2 gives to a column of its own", field.name()))
-                .at(&text.label)
-                .fix("name it differently in the reader schema, with the old name as an alias"));
+            return Err(Error::config(format!(
+                "the field {} has a name that K2 gives to a column of its own",
+                field.name()
+            ))
+            .at(&text.label)
+            .fix("name it differently in the reader schema, with the old name as an alias"));
         }
         columns.push(field.as_ref().clone());
     }
@@ -235,4 +239,4 @@ fn version(definition: &Definition) -> Result<String> {
 
 #[cfg(test)]
 #[path = "plan/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -87,7 +87,8 @@ impl Rules {
         let mut details = Vec::new();
         for entry in &file.rules {
             whens.push(predicate(scope.plan(&entry.when)?, entry)?);
-            details.push(entry.detail.as_ref().map(|detail| scope.plan(detail)).transpose()?.map(|(planned, _)| planned));
+            details
+                .push(entry.detail.as_ref().map(|detail| scope.plan(detail)).transpose()?.map(|(planned, _)| planned));
         }
         let mut noticed = Vec::new();
         for entry in &file.notices {
@@ -138,7 +139,8 @@ impl Rules {
     pub(crate) fn judge(&self, batch: &RecordBatch) -> Result<Vec<Failed>, ArrowError> {
         let mut failed: Vec<Failed> = Vec::new();
         let mut decided: Vec<bool> = Vec::new();
-        for (rule, when) in self.rules.iter().enumerate().filter_map(|(place, rule)| Some((place, rule.when.as_ref()?))) {
+        for (rule, when) in self.rules.iter().enumerate().filter_map(|(place, rule)| Some((place, rule.when.as_ref()?)))
+        {
             let Some(mask) = truth(when, batch)? else { continue };
             if decided.is_empty() {
                 decided.resize(batch.num_rows(), false);
@@ -172,7 +174,8 @@ impl Rules {
             let (places, rows): (Vec<usize>, Vec<u32>) =
                 failed.iter().enumerate().filter(|(_, f)| f.rule == rule).map(|(place, f)| (place, f.row)).unzip();
             let texts = take_record_batch(batch, &UInt32Array::from(rows)).and_then(|rows| texts(expression, &rows));
-            let texts = texts.unwrap_or_else(|e| vec![Some(format!("the detail cannot be computed: {e}")); places.len()]);
+            let texts =
+                texts.unwrap_or_else(|e| vec![Some(format!("the detail cannot be computed: {e}")); places.len()]);
             for (place, text) in places.into_iter().zip(texts) {
                 details[place] = text;
             }

@@ -8,7 +8,9 @@ use crate::functions;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DataFusionError, Result as DfResult, SchemaError, ToDFSchema, plan_datafusion_err};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, Result as DfResult, SchemaError, ToDFSchema, plan_datafusion_err,
+};
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;

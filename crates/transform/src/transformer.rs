@@ -370,5 +370,5 @@ fn silver_rows(
 }
 
 #[cfg(test)]
-#[path = "transformer/tests.rs"]
+#[path = "transformer/tests/mod.rs"]
 mod tests;

@@ -90,14 +90,25 @@ pub async fn judge(tables: Tables<'_>, ledger: &TradeLedger) -> TradeVerdict {
 /// Judges by the limits that are in force for each partition and offset.
 pub async fn judge_with(tables: Tables<'_>, ledger: &TradeLedger, limits: impl Fn(i32, i64) -> Limits) -> TradeVerdict {
     let mut verdict = TradeVerdict::default();
-    let next = tables.silver.next_offsets(&ledger.topic);
-    let mut silver = by_place(silver::read(tables.silver, &mut verdict).await, ledger, |row| {
-        (row.row.kafka_topic.clone(), row.row.kafka_partition, row.row.kafka_offset)
-    });
+    let silver = silver::read(tables.silver, &mut verdict).await;
     let dlq = match tables.dlq {
         Some(table) => dlq::read(table, &mut verdict).await,
         None => Vec::new(),
     };
+    weigh(silver, dlq, &tables.silver.next_offsets(&ledger.topic), ledger, limits, verdict)
+}
+
+/// The comparison itself, pure.
+fn weigh(
+    silver: Vec<StoredSilver>,
+    dlq: Vec<DlqRow>,
+    next: &BTreeMap<i32, i64>,
+    ledger: &TradeLedger,
+    limits: impl Fn(i32, i64) -> Limits,
+    mut verdict: TradeVerdict,
+) -> TradeVerdict {
+    let mut silver =
+        by_place(silver, ledger, |row| (row.row.kafka_topic.clone(), row.row.kafka_partition, row.row.kafka_offset));
     let mut dlq =
         by_place(dlq, ledger, |row: &DlqRow| (row.kafka_topic.clone(), row.kafka_partition, row.kafka_offset));
     verdict.silver = silver.values().map(|rows| rows.len() as u64).sum();
@@ -107,13 +118,14 @@ pub async fn judge_with(tables: Tables<'_>, ledger: &TradeLedger, limits: impl F
         *verdict.rules.entry(row.rules_version.clone()).or_default() += 1;
     }
 
+    let source = bronze_table(ledger.exchange);
     for (&(partition, offset), record) in &ledger.records {
-        let place = (partition, offset);
-        let (rows, letters) = (silver.remove(&place).unwrap_or_default(), dlq.remove(&place).unwrap_or_default());
+        let at = (partition, offset);
+        let (rows, letters) = (silver.remove(&at).unwrap_or_default(), dlq.remove(&at).unwrap_or_default());
         if next.get(&partition).is_none_or(|next| offset >= *next) {
             verdict.outstanding += 1;
             if !rows.is_empty() || !letters.is_empty() {
-                verdict.find(|| format!("{place:?} is in a table, and beyond silver's next offset"));
+                verdict.find(|| format!("{at:?} is in a table, and beyond silver's next offset"));
             }
             continue;
         }
@@ -121,31 +133,22 @@ pub async fn judge_with(tables: Tables<'_>, ledger: &TradeLedger, limits: impl F
         match (rows.as_slice(), letters.as_slice(), fate) {
             ([row], [], Fate::Silver(expected)) => silver::compare(row, &expected, &mut verdict),
             ([], [letter], Fate::Dlq(expected)) => {
-                let source = bronze_table(ledger.exchange);
-                let id = crate::trades::Place {
-                    cluster_id: &ledger.cluster_id,
-                    topic: &ledger.topic,
-                    topic_id: &ledger.topic_id,
-                    partition,
-                    offset,
-                };
-                dlq::compare(letter, record, expected, &source, &id.message_id(), &mut verdict);
+                let id = ledger.place(partition, offset).message_id();
+                dlq::compare(letter, record, expected, &source, &id, &mut verdict);
             }
             (rows, letters, fate) => verdict.find(|| {
-                let reasons: Vec<_> =
-                    letters.iter().map(|l| format!("{} ({})", l.error_reason, l.error_detail.as_deref().unwrap_or(""))).collect();
-                format!(
-                    "{place:?} is {} times in silver and in the DLQ as {reasons:?}; it must be {fate:?}; it is {record:?}",
-                    rows.len()
-                )
+                let told = |l: &DlqRow| format!("{} ({})", l.error_reason, l.error_detail.as_deref().unwrap_or(""));
+                let reasons: Vec<_> = letters.iter().map(told).collect();
+                let times = rows.len();
+                format!("{at:?} is {times} times in silver, in the DLQ as {reasons:?}; must be {fate:?}: {record:?}")
             }),
         }
     }
-    for place in silver.keys() {
-        verdict.find(|| format!("{place:?} is in silver, and was never sent"));
+    for at in silver.keys() {
+        verdict.find(|| format!("{at:?} is in silver, and was never sent"));
     }
-    for place in dlq.keys() {
-        verdict.find(|| format!("{place:?} is in the DLQ, and was never sent"));
+    for at in dlq.keys() {
+        verdict.find(|| format!("{at:?} is in the DLQ, and was never sent"));
     }
     verdict
 }
@@ -211,3 +214,7 @@ fn is_now(micros: i64) -> bool {
     let now = chrono::Utc::now().timestamp_micros();
     micros <= now && micros > now - DAY
 }
+
+#[cfg(test)]
+#[path = "trades/tests.rs"]
+mod tests;

@@ -42,15 +42,13 @@ impl TradeLedger {
     /// What must become of the record at a place, under these limits.
     pub fn fate(&self, partition: i32, offset: i64, limits: &Limits) -> Option<Fate> {
         let record = self.records.get(&(partition, offset))?;
-        let place =
-            Place { cluster_id: &self.cluster_id, topic: &self.topic, topic_id: &self.topic_id, partition, offset };
-        Some(reference::fate(record, &place, limits))
+        Some(reference::fate(record, &self.place(partition, offset), limits))
     }
 
-    /// How many records must become dead letters.
-    pub fn rejects(&self, limits: &Limits) -> u64 {
-        let bad = self.records.keys().filter(|(p, o)| matches!(self.fate(*p, *o, limits), Some(Fate::Dlq(_))));
-        bad.count() as u64
+    /// Where a record is in Kafka.
+    pub fn place(&self, partition: i32, offset: i64) -> Place<'_> {
+        let (cluster_id, topic, topic_id) = (&self.cluster_id, &self.topic, &self.topic_id);
+        Place { cluster_id, topic, topic_id, partition, offset }
     }
 
     /// The last offset per partition.

@@ -7,6 +7,23 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(120);
 
+const FAULTS: [Fault; 14] = [
+    Fault::ApplyThenAnswer(500),
+    Fault::ApplyThenAnswer(502),
+    Fault::ApplyThenAnswer(504),
+    Fault::ApplyThenAnswer(409),
+    Fault::ApplyThenCut,
+    Fault::ApplyThenHang,
+    Fault::ApplyLate(Duration::from_millis(700)),
+    Fault::Refuse(503),
+    Fault::Refuse(500),
+    Fault::Refuse(409),
+    Fault::Cut,
+    Fault::Hang,
+    Fault::ApplyLate(Duration::from_secs(5)),
+    Fault::Pass,
+];
+
 #[tokio::test]
 async fn every_fault_of_the_catalog_in_turn() {
     let brokers = &services::kafka().brokers;
@@ -22,23 +39,7 @@ async fn every_fault_of_the_catalog_in_turn() {
     let process = deployment.run().start();
     wait_until("a first commit", SOON, || async { process.log().contains("\"committed\"") }).await;
 
-    let faults = [
-        Fault::ApplyThenAnswer(500),
-        Fault::ApplyThenAnswer(502),
-        Fault::ApplyThenAnswer(504),
-        Fault::ApplyThenAnswer(409),
-        Fault::ApplyThenCut,
-        Fault::ApplyThenHang,
-        Fault::ApplyLate(Duration::from_millis(700)),
-        Fault::Refuse(503),
-        Fault::Refuse(500),
-        Fault::Refuse(409),
-        Fault::Cut,
-        Fault::Hang,
-        Fault::ApplyLate(Duration::from_secs(5)),
-        Fault::Pass,
-    ];
-    proxy.order(faults);
+    proxy.order(FAULTS);
     wait_until("every fault to be met", SOON, || async { proxy.is_spent() }).await;
     assert!(process.is_running(), "it ended: {}", process.log());
     let ledger = load.stop().await;
@@ -50,7 +51,7 @@ async fn every_fault_of_the_catalog_in_turn() {
     process.terminate(Duration::from_secs(10)).await.ok();
     let table = deployment.table(&pipeline).await.unwrap();
     let verdict = oracle::compare(&table, &ledger).await;
-    println!("{} faults, {} commits by the proxy, {verdict}", faults.len(), proxy.commits().len());
+    println!("{} faults, {} commits by the proxy, {verdict}", FAULTS.len(), proxy.commits().len());
     verdict.assert_complete();
 }
 
@@ -80,6 +81,34 @@ async fn a_catalog_that_is_away_holds_everything_up_and_loses_nothing() {
     let ledger = load.stop().await;
     deployment.run_until_caught_up().run(SOON).await.ok();
     oracle::compare(&deployment.table(&pipeline).await.unwrap(), &ledger).await.assert_complete();
+}
+
+/// Commits of silver and of its dead letters alternate, so that each fault is met by both.
+#[tokio::test]
+async fn every_fault_of_the_catalog_for_silver_and_its_dead_letters() {
+    let brokers = &services::kafka().brokers;
+    let catalog = services::rest_catalog();
+    let proxy = CatalogProxy::start(&catalog.uri).await;
+    let topic = Topic::create(brokers, "silver-faults", 2).await;
+    let pipeline = Pipeline::silver(&topic, Exchange::Kraken);
+    let deployment = Deployment::rest(brokers, &proxy.uri(), catalog, services::s3())
+        .with_schemas()
+        .pipeline(pipeline.clone())
+        .set("catalog.request_timeout", "4s");
+    let load = TradeLoad::on(&topic, Exchange::Kraken).rate(400).bad(200).days(2).start();
+    let process = deployment.run().start();
+    wait_until("a first commit of dead letters", SOON, || async { process.log().contains("rejects committed") }).await;
+
+    // twice, the second time by one commit later
+    proxy.order(FAULTS);
+    proxy.order(FAULTS);
+    wait_until("every fault to be met", SOON, || async { proxy.is_spent() }).await;
+    assert!(process.is_running(), "it ended: {}", process.log());
+    let ledger = load.stop().await;
+    let verdict = deployment.settled(&pipeline, &ledger, SOON).await;
+    println!("{} faults, {} commits by the proxy, {verdict}", 2 * FAULTS.len(), proxy.commits().len());
+    process.terminate(Duration::from_secs(10)).await.ok();
+    deployment.settled(&pipeline, &ledger, SOON).await;
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ mod silver;
 mod silver_kills;
 mod silver_memory;
 mod third_exchange;
+mod secure_kafka;
 mod topic_lifecycle;
 mod verify;
+mod verify_silver;
 mod zombie;

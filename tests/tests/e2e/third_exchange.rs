@@ -118,10 +118,7 @@ async fn the_coinbase_example_end_to_end() {
     let (mut stored, letters) = rows(Tables { silver: &table, dlq: dlq.as_ref() }).await;
     stored.sort_by_key(|row| row.row.kafka_offset);
     assert_eq!(stored.len(), good.len());
-    let id = |offset: i64| {
-        let (cluster_id, topic_id) = (&ledger.cluster_id, &ledger.topic_id);
-        trades::Place { cluster_id, topic: &topic.name, topic_id, partition: 0, offset }.message_id()
-    };
+    let id = |offset: i64| ledger.place(0, offset).message_id();
     let first = SilverRow {
         message_id: id(0),
         trade_id: "COINBASE-BTC-USD-1234567".into(),

@@ -64,7 +64,7 @@ async fn odd_records_and_aborted_transactions_are_as_in_kafka() {
 }
 
 /// Rewrites a Parquet file at the same length, so that only its content has changed.
-fn rewrite(path: &Path, change: impl Fn(RecordBatch) -> RecordBatch) {
+pub(super) fn rewrite(path: &Path, change: impl Fn(RecordBatch) -> RecordBatch) {
     let before = std::fs::read(path).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(before.clone())).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
@@ -95,7 +95,7 @@ fn rewrite(path: &Path, change: impl Fn(RecordBatch) -> RecordBatch) {
     std::fs::write(path, write(padding.unwrap())).unwrap();
 }
 
-fn replaced(batch: &RecordBatch, column: usize, values: ArrayRef) -> RecordBatch {
+pub(super) fn replaced(batch: &RecordBatch, column: usize, values: ArrayRef) -> RecordBatch {
     let mut columns = batch.columns().to_vec();
     columns[column] = cast(&values, columns[column].data_type()).unwrap();
     RecordBatch::try_new(batch.schema(), columns).unwrap()

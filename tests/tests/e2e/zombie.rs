@@ -48,3 +48,41 @@ async fn a_process_frozen_through_a_rebalance_is_fenced() {
     oracle::compare(&table, &ledger).await.assert_complete();
     assert!(table.next_offsets(&topic.name).len() == 2);
 }
+
+#[tokio::test]
+async fn a_frozen_silver_process_is_fenced_and_its_rejects_are_there_once() {
+    let brokers = &services::kafka().brokers;
+    let topic = Topic::create(brokers, "silver-zombie", 2).await;
+    let pipeline = Pipeline { commit_interval: "3s".into(), ..Pipeline::silver(&topic, Exchange::Binance) };
+    let deployment = Deployment::local(brokers)
+        .with_schemas()
+        .pipeline(pipeline.clone())
+        .set("kafka.properties.session.timeout.ms", "6000");
+    let load = TradeLoad::on(&topic, Exchange::Binance).rate(600).bad(100).start();
+
+    let zombie = deployment.run().start();
+    let progress = || async { deployment.table(&pipeline).await.map_or(0, |t| t.progress(&topic.name)) };
+    wait_until("the first commits", SOON, || async { progress().await > 1_000 }).await;
+    let delivered = load.delivered();
+    wait_until("rows that are not committed yet", SOON, || async { load.delivered() > delivered + 300 }).await;
+    zombie.signal(Signal::Stop);
+    let frozen_at = progress().await;
+
+    let heir = deployment.run().start();
+    wait_until("the heir to take over and go past the zombie", SOON, || async { progress().await > frozen_at + 3_000 })
+        .await;
+    zombie.signal(Signal::Cont);
+    wait_until("the zombie to notice", SOON, || async {
+        let log = zombie.log();
+        log.contains("fenced; reading again") || log.contains("\"lost\"")
+    })
+    .await;
+    assert!(zombie.is_running(), "the zombie ended: {}", zombie.log());
+    let ledger = load.stop().await;
+    let verdict = deployment.settled(&pipeline, &ledger, SOON).await;
+    println!("{verdict}");
+    for process in [zombie, heir] {
+        process.terminate(Duration::from_secs(10)).await.ok();
+    }
+    deployment.settled(&pipeline, &ledger, SOON).await;
+}

@@ -220,10 +220,10 @@ impl<'a> Resolver<'a> {
         let (chosen, member) = match self.namesake(node, members) {
             Some(member) => (member, self.value(from, member)?),
             None => {
-                let same = |id: &&ColumnId| self.layout.node(**id).kind.name() == node.kind.name();
-                let (same, other): (Vec<_>, Vec<_>) = members.iter().partition(same);
+                let same = |id: &ColumnId| self.layout.node(*id).kind.name() == node.kind.name();
+                let (same, other): (Vec<ColumnId>, Vec<ColumnId>) = members.iter().copied().partition(same);
                 let mut in_order = same.into_iter().chain(other);
-                in_order.find_map(|id| Some((*id, self.value(from, *id).ok()?))).ok_or_else(none)?
+                in_order.find_map(|id| Some((id, self.value(from, id).ok()?))).ok_or_else(none)?
             }
         };
         let others = members.iter().copied().filter(|id| *id != chosen).collect();

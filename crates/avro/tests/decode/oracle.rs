@@ -3,7 +3,7 @@
 use super::random::{Dice, Field, Ty, comparable, record};
 use super::rows::{decode_with, program, reader};
 use apache_avro::types::Value;
-use k2_avro::{Program, Reader, Schema, explain};
+use k2_avro::{Program, Schema, explain};
 use proptest::prelude::*;
 
 fn cases() -> ProptestConfig {
@@ -43,18 +43,19 @@ proptest! {
     fn what_is_written_is_resolved(seed: u64, depth in 0..4usize) {
         let mut dice = Dice(seed);
         let written = record(&mut dice, depth);
-        let wanted = evolve(&written, &mut dice);
+        let wanted = evolved(&written, &mut dice);
         let value = written.value(&mut dice);
         let (from, to) = (written.schema("r"), wanted.schema("r"));
         let theirs = apache_avro::Schema::parse_str(&to).unwrap();
-        let resolved = value.clone().resolve(&theirs);
+        let mut resolved = value.clone().resolve(&theirs);
+        if resolved.is_err() && !written.chooses() {
+            // apache-avro promotes no logical type; by the letter it is the type beneath that is promoted
+            resolved = beneath(&value).resolve(&theirs);
+        }
 
         let mut body = Vec::new();
         written.encode(&value, &mut dice, &mut body);
-        let reader = Reader::new(&Schema::parse(&to).unwrap());
-        // a union of nothing but null, and the like
-        prop_assume!(reader.is_ok());
-        let reader = reader.unwrap();
+        let reader = reader(&to);
         let program = Program::compile(&Schema::parse(&from).unwrap(), &reader);
         // no value of a type could resolve: apache-avro looks at values only and may find none to complain of
         prop_assume!(program.is_ok());
@@ -63,7 +64,11 @@ proptest! {
                 prop_assert_eq!(comparable(row), comparable(wanted.cell(&resolved)), "{}\n{}", from, to);
             }
             (Err(_), Err(_)) => {}
-            (Err(error), Ok(_)) => prop_assert!(error.to_string().contains("one byte each"), "{}\n{}\n{}", from, to, error),
+            (Err(error), Ok(_)) => {
+                prop_assert!(stricter(&error.to_string()), "{}\n{}\n{}", from, to, error);
+            }
+            // there the type beneath might choose another branch
+            (Ok(_), Err(_)) if written.chooses() => {}
             (Ok(row), Err(error)) => prop_assert!(false, "{}\n{}\n{:?}\n{}", from, to, row, error),
         }
     }
@@ -88,10 +93,57 @@ proptest! {
     }
 }
 
-/// A reader that might read it.
+/// Whether what we refuse and apache-avro reads is ours to refuse: too many items of no bytes; two logical types that are not the same;
+/// two types of which neither is the other nor promoted to it (apache-avro narrows, in search of
+/// a branch too, and makes bytes of what it can).
+fn stricter(error: &str) -> bool {
+    const MEET: [(&str, &str); 8] = [
+        ("int", "long"),
+        ("int", "float"),
+        ("int", "double"),
+        ("long", "float"),
+        ("long", "double"),
+        ("float", "double"),
+        ("string", "bytes"),
+        ("bytes", "string"),
+    ];
+    if error.contains("one byte each") || error.contains("resolves to no branch") {
+        return true;
+    }
+    let Some((_, types)) = error.split_once("the writer's ") else { return false };
+    let Some((from, to)) = types.split_once(" does not resolve to the reader's ") else { return false };
+    let first = |text: &str| text.trim_start_matches("nullable ").split(' ').next().unwrap().to_owned();
+    let (writer, reader) = (first(from), first(to));
+    from.contains('(') && to.contains('(') || writer != reader && !MEET.contains(&(&writer, &reader))
+}
+
+/// A value without the meaning that logical types give it.
+fn beneath(value: &Value) -> Value {
+    match value {
+        Value::Date(n) | Value::TimeMillis(n) => Value::Int(*n),
+        Value::TimeMicros(n) | Value::TimestampMillis(n) | Value::TimestampMicros(n) => Value::Long(*n),
+        Value::TimestampNanos(n) | Value::LocalTimestampMicros(n) => Value::Long(*n),
+        Value::Union(branch, value) => Value::Union(*branch, Box::new(beneath(value))),
+        Value::Array(items) => Value::Array(items.iter().map(beneath).collect()),
+        Value::Map(entries) => Value::Map(entries.iter().map(|(key, value)| (key.clone(), beneath(value))).collect()),
+        Value::Record(fields) => {
+            Value::Record(fields.iter().map(|(name, value)| (name.clone(), beneath(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// A reader that might read a record.
+fn evolved(record: &Ty, dice: &mut Dice) -> Ty {
+    match record {
+        Ty::Record(fields) => evolve_record(fields, dice),
+        other => other.clone(),
+    }
+}
+
 fn evolve(ty: &Ty, dice: &mut Dice) -> Ty {
     let pick = |dice: &mut Dice, types: &[Ty]| types[dice.below(types.len())].clone();
-    let evolved = match ty {
+    let wanted = match ty {
         Ty::Int => pick(dice, &[Ty::Int, Ty::Long, Ty::Float, Ty::Double]),
         Ty::Long => pick(dice, &[Ty::Long, Ty::Float, Ty::Double]),
         Ty::Float => pick(dice, &[Ty::Float, Ty::Double]),
@@ -121,11 +173,11 @@ fn evolve(ty: &Ty, dice: &mut Dice) -> Ty {
         }
         other => other.clone(),
     };
-    match (dice.below(4), &evolved) {
-        (_, Ty::Null | Ty::Union(_)) => evolved,
-        (0, _) => Ty::Union(vec![Ty::Null, evolved]),
-        (1, _) if evolved == *ty => Ty::Union(vec![evolved, Ty::Null]),
-        _ => evolved,
+    match (dice.below(4), &wanted) {
+        (_, Ty::Null | Ty::Union(_)) => wanted,
+        (0, _) => Ty::Union(vec![Ty::Null, wanted]),
+        (1, _) if wanted == *ty => Ty::Union(vec![wanted, Ty::Null]),
+        _ => wanted,
     }
 }
 
@@ -169,10 +221,10 @@ fn most_random_pairs_resolve() {
     for seed in 0..400 {
         let mut dice = Dice(seed);
         let written = record(&mut dice, 2);
-        let wanted = evolve(&written, &mut dice);
+        let wanted = evolved(&written, &mut dice);
         let value = written.value(&mut dice);
-        let reader = match Reader::new(&Schema::parse(&wanted.schema("r")).unwrap()) { Ok(r) => r, Err(e) => { println!("R {e}"); continue }};
-        let program = match Program::compile(&Schema::parse(&written.schema("r")).unwrap(), &reader) { Ok(r) => r, Err(e) => { println!("P {e}"); continue }};
+        let reader = reader(&wanted.schema("r"));
+        let Ok(program) = Program::compile(&Schema::parse(&written.schema("r")).unwrap(), &reader) else { continue };
         resolved += 1;
         let mut body = Vec::new();
         written.encode(&value, &mut dice, &mut body);

@@ -95,7 +95,8 @@ fn any(dice: &mut Dice, depth: usize) -> Ty {
                 let alike = |other: &Ty| {
                     other.base() == member.base()
                         || other.is_named() && member.is_named()
-                        || other.is_decimal() && member.is_decimal()
+                        || other.is_confused_with(&member)
+                        || member.is_confused_with(other)
                 };
                 if !members.iter().any(alike) {
                     members.push(member);
@@ -144,9 +145,24 @@ impl Ty {
         matches!(self, Self::Fixed(_) | Self::DecimalFixed(..) | Self::Enum(..) | Self::Record(_))
     }
 
-    /// apache-avro allows one of them in a union, whatever is beneath.
-    fn is_decimal(&self) -> bool {
-        matches!(self, Self::Decimal(..) | Self::DecimalFixed(..))
+    /// apache-avro allows one decimal in a union, whatever is beneath, and takes a fixed for whatever is made of bytes.
+    fn is_fixed(&self) -> bool {
+        matches!(self, Self::Decimal(..) | Self::DecimalFixed(..) | Self::Fixed(_))
+    }
+    fn is_confused_with(&self, other: &Self) -> bool {
+        self.is_fixed() && (other.is_fixed() || matches!(other, Self::String | Self::Bytes))
+    }
+
+    /// Whether there is a union of more than null and a type in it.
+    pub(crate) fn chooses(&self) -> bool {
+        match self {
+            Self::Union(members) => {
+                members.len() != 2 || !members.contains(&Self::Null) || members.iter().any(Self::chooses)
+            }
+            Self::Array(of) | Self::Map(of) => of.chooses(),
+            Self::Record(fields) => fields.iter().any(|field| field.ty.chooses()),
+            _ => false,
+        }
     }
 
     /// The type's name in a schema.

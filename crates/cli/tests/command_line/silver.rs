@@ -166,6 +166,11 @@ fn what_cannot_be_tried_is_told() {
         (&["try", "silver-krakn"], 2, "error: there is no pipeline silver-krakn\n  did you mean silver-kraken?\n"),
         (&["try", "silver-kraken", "--set", NOBODY], 1, "error: cannot look at the topic "),
         (
+            &["try", "silver-kraken", "--file", "lines", "--set", "registry.url=http://127.0.0.1:1"],
+            1,
+            "error: cannot connect to the schema registry",
+        ),
+        (
             &["try", "silver-kraken", "--file", "lines", "--set", "pipelines.silver-kraken.projection=p.sql"],
             2,
             "error: there is no file p.sql",

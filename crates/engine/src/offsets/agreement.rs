@@ -18,7 +18,8 @@ pub(crate) fn beyond(
         return Vec::new();
     };
     let trades = silver.filter(|s| s.cluster_id == state.cluster_id).and_then(|s| s.topics.get(topic));
-    let trades = trades.filter(|t| t.topic_id.is_none() || rejects.topic_id.is_none() || t.topic_id == rejects.topic_id);
+    let trades =
+        trades.filter(|t| t.topic_id.is_none() || rejects.topic_id.is_none() || t.topic_id == rejects.topic_id);
     let both = rejects.partitions.iter().map(|(partition, at)| {
         let next = trades.and_then(|t| t.partitions.get(partition)).map(|at| at.next);
         (*partition, at.next, next)
@@ -32,7 +33,8 @@ pub(crate) fn beyond(
 /// [`Class::Halt`](k2_model::Class::Halt), with the command that ends it.
 pub fn check_agreement(topic: &str, silver: Option<&SourceState>, dlq: Option<&SourceState>) -> Result<()> {
     let Some((partition, rejects, trades)) = beyond(topic, silver, dlq).into_iter().next() else { return Ok(()) };
-    let silver = trades.map_or_else(|| "the silver table has no position there".to_owned(), |next| format!("silver at {next}"));
+    let silver =
+        trades.map_or_else(|| "the silver table has no position there".to_owned(), |next| format!("silver at {next}"));
     Err(Error::halt(format!("the DLQ table stands at {rejects}, {silver}: a move by hand was not finished"))
         .at(format!("topic {topic}/{partition}"))
         .fix("repeat the `k2 offsets` command: it moves the DLQ table to where the silver table stands"))

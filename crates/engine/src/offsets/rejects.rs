@@ -157,7 +157,8 @@ impl Wanted<'_> {
     async fn count(&self, table: &Table) -> Result<u64> {
         let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(0) };
         let failed = |what: &'static str| move |e: iceberg::Error| iceberg_error(what, e);
-        let list = table.manifest_list_reader(snapshot).load().await.map_err(failed("cannot read the manifest list"))?;
+        let list =
+            table.manifest_list_reader(snapshot).load().await.map_err(failed("cannot read the manifest list"))?;
         let (mut rows, mut open, mut deletes) = (0, HashSet::new(), false);
         for manifest in list.entries() {
             let content = manifest.load_manifest(table.file_io()).await.map_err(failed("cannot read a manifest"))?;
@@ -206,11 +207,12 @@ impl Wanted<'_> {
     async fn read(&self, table: &Table, files: Option<&HashSet<String>>) -> Result<u64> {
         let failed = |e| iceberg_error("cannot read the table", e);
         let topic = self.topic.map(|(column, topic)| Reference::new(column).equal_to(Datum::string(topic)));
-        let since = self.since.map(|(column, since)| {
-            Reference::new(column).greater_than_or_equal_to(Datum::timestamptz_micros(since))
-        });
+        let since = self
+            .since
+            .map(|(column, since)| Reference::new(column).greater_than_or_equal_to(Datum::timestamptz_micros(since)));
         let filter = topic.into_iter().chain(since).fold(Predicate::AlwaysTrue, Predicate::and);
-        let column = self.since.or(self.topic.map(|(column, _)| (column, 0))).map_or("kafka_offset", |(column, _)| column);
+        let column =
+            self.since.or(self.topic.map(|(column, _)| (column, 0))).map_or("kafka_offset", |(column, _)| column);
         let scan = table.scan().with_filter(filter).select([column]).build().map_err(failed)?;
         let tasks: Vec<_> = scan.plan_files().await.map_err(failed)?.try_collect().await.map_err(failed)?;
         let tasks = tasks.into_iter().filter(|task| files.is_none_or(|files| files.contains(&task.data_file_path)));
@@ -234,8 +236,7 @@ mod tests {
     async fn counted(trio: &Trio) -> Rejects {
         let pipeline = trio.pipeline("silver-binance");
         let silver = trio.table(SILVER).await;
-        let standing =
-            super::super::standing(silver.metadata(), &SourceId::new(pipeline.group.as_str())).unwrap();
+        let standing = super::super::standing(silver.metadata(), &SourceId::new(pipeline.group.as_str())).unwrap();
         let settings = pipeline.silver().unwrap();
         rejects(&trio.config, trio.catalog.as_ref(), pipeline, settings, Some(&silver), &standing).await.unwrap()
     }

@@ -92,8 +92,7 @@ impl<'a> Wanted<'a> {
 
     fn has(&self, partition: i32, offset: i64) -> bool {
         let Some((from, to, kept, seen)) = self.partitions.get(&partition) else { return false };
-        (*from..*to).contains(&offset)
-            && u64::try_from(offset).is_ok_and(|o| kept.contains(o) && seen.contains(o))
+        (*from..*to).contains(&offset) && u64::try_from(offset).is_ok_and(|o| kept.contains(o) && seen.contains(o))
     }
 
     /// Tells rows of this incarnation by their message ids.
@@ -225,7 +224,8 @@ impl Content<'_> {
                 }
                 if self.columns.message_id.is_some() {
                     let offset = u64::try_from(offset).unwrap_or(u64::MAX);
-                    let same = rows.id(row).is_some_and(|id| matcher.find(wanted.topic, partition, offset, id).is_some());
+                    let same =
+                        rows.id(row).is_some_and(|id| matcher.find(wanted.topic, partition, offset, id).is_some());
                     // of an earlier topic, or a finding of its own
                     if same {
                         on(partition, i64::try_from(offset).unwrap_or(i64::MAX), rows.parts(row));

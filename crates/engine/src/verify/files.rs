@@ -72,12 +72,7 @@ async fn look(subject: &Subject, entry: &Entry, known: &Incarnations, facts: &mu
     read_keys(subject, entry, known, facts).await
 }
 
-async fn read_keys(
-    subject: &Subject,
-    entry: &Entry,
-    known: &Incarnations,
-    facts: &mut Facts,
-) -> Result<(), Unread> {
+async fn read_keys(subject: &Subject, entry: &Entry, known: &Incarnations, facts: &mut Facts) -> Result<(), Unread> {
     let ids = &subject.keys;
     let mut fields = vec![ids.topic, ids.partition, ids.offset];
     fields.extend(ids.topic_id.or(ids.message_id));

@@ -102,9 +102,7 @@ impl Matcher {
 
 fn begin(incarnation: &Incarnation, partition: i32) -> Sha1 {
     let topic = incarnation.topic_id.as_deref().unwrap_or(&incarnation.topic);
-    Sha1::new()
-        .chain_update(NAMESPACE.as_bytes())
-        .chain_update(format!("{}/{topic}/{partition}/", incarnation.cluster))
+    Sha1::new().chain_update(NAMESPACE.as_bytes()).chain_update(format!("{}/{topic}/{partition}/", incarnation.cluster))
 }
 
 fn is_id(begun: &Sha1, digits: &[u8], message_id: &str) -> bool {

@@ -10,9 +10,9 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
+use futures::future::BoxFuture;
 use iceberg::spec::DataFile;
 use iceberg::table::Table;
-use futures::future::BoxFuture;
 use iceberg::{TableCreation, TableIdent, TableUpdate};
 use k2_lake::catalog::{Catalog, CommitFailure};
 use k2_lake::contract;

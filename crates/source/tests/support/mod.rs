@@ -134,6 +134,8 @@ pub struct Seen {
     pub caught_up: usize,
     pub batches: usize,
     pub largest: usize,
+    /// Bytes of all batches, and what they took from the budget.
+    pub bytes: (u64, u64),
     pub ended: Option<Result<(), Error>>,
     /// What the next assignments are answered with, instead of the table's positions.
     pub refuse: Option<Error>,
@@ -183,6 +185,8 @@ fn sink(mut received: tokio::sync::mpsc::Receiver<Event>, seen: &Mutex<Seen>, ho
                 let mut seen = lock(seen);
                 seen.batches += 1;
                 seen.largest = seen.largest.max(batch.records.num_rows());
+                seen.bytes.0 += batch.records.get_array_memory_size() as u64;
+                seen.bytes.1 += batch.permit.bytes();
                 drop(seen);
                 commit(&batch, &mut current, &mut lock(table));
             }

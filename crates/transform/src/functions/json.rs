@@ -71,7 +71,9 @@ impl<'a> Value<'a> {
     fn write(&mut self, row: usize, bytes: &mut Vec<u8>) {
         match self {
             Self::Text(texts) if texts.is_valid(row) => write_text(texts.value(row), bytes),
-            Self::Long(numbers) if numbers.is_valid(row) => bytes.extend_from_slice(Digits::of(numbers.value(row)).as_bytes()),
+            Self::Long(numbers) if numbers.is_valid(row) => {
+                bytes.extend_from_slice(Digits::of(numbers.value(row)).as_bytes())
+            }
             Self::Int(numbers) if numbers.is_valid(row) => {
                 bytes.extend_from_slice(Digits::of(numbers.value(row).into()).as_bytes());
             }
@@ -99,7 +101,12 @@ fn write_text(text: &str, bytes: &mut Vec<u8>) {
             b'\r' => bytes.extend_from_slice(b"\\r"),
             b'\t' => bytes.extend_from_slice(b"\\t"),
             _ => bytes.extend_from_slice(&[
-                b'\\', b'u', b'0', b'0', HEX[usize::from(letter >> 4)], HEX[usize::from(letter & 15)],
+                b'\\',
+                b'u',
+                b'0',
+                b'0',
+                HEX[usize::from(letter >> 4)],
+                HEX[usize::from(letter & 15)],
             ]),
         }
         rest = &escaped[1..];

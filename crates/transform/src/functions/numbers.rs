@@ -3,7 +3,9 @@
 use super::Arguments;
 use crate::contract::{PRECISION, SCALE};
 use crate::number::{self, Decimal};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, NullBufferBuilder, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, NullBufferBuilder, StringArray,
+};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::{Result, exec_err};
 use std::sync::Arc;

@@ -2,7 +2,10 @@
 
 use super::{Arguments, end};
 use crate::message_id::{self, Digits};
-use arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray, NullBufferBuilder, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray, NullBufferBuilder,
+    StringArray, StringBuilder,
+};
 use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type};

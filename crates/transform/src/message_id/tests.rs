@@ -21,7 +21,9 @@ fn the_namespace_is_the_contracts() {
 #[test]
 fn ids_are_the_uuid_libraries() {
     let (partitions, offsets) = (vec![0, 0, 39, 3, 0], vec![0, 7, 1_234_567_890_123, i64::MAX, 10]);
-    for (topic_id, name) in [(Some("vNn1IX_vRrWBb1yP2aaSaw"), "vNn1IX_vRrWBb1yP2aaSaw"), (None, "market.crypto.trades.binance.raw")] {
+    for (topic_id, name) in
+        [(Some("vNn1IX_vRrWBb1yP2aaSaw"), "vNn1IX_vRrWBb1yP2aaSaw"), (None, "market.crypto.trades.binance.raw")]
+    {
         let ids = message_ids(&identity(topic_id), &partitions.clone().into(), &offsets.clone().into()).unwrap();
         for row in 0..ids.len() {
             let name = format!("MkU3OEVBNTcwNTJENDM2Qk/{name}/{}/{}", partitions[row], offsets[row]);

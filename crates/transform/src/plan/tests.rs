@@ -97,8 +97,14 @@ fn what_is_no_sql_is_told_with_its_place() {
 
 #[test]
 fn a_wrong_function_or_type_is_told_with_its_place() {
-    says(&wrong(&edited("parse_decimal(price) AS", "parse_decimals(price) AS")), &["my.sql:9:5", "parse_decimals", "parse_decimal"]);
-    says(&wrong(&edited("parse_decimal(price) AS price", "price")), &["my.sql:9:5", "price is VARCHAR", "must be DECIMAL(18,8)", "CAST"]);
+    says(
+        &wrong(&edited("parse_decimal(price) AS", "parse_decimals(price) AS")),
+        &["my.sql:9:5", "parse_decimals", "parse_decimal"],
+    );
+    says(
+        &wrong(&edited("parse_decimal(price) AS price", "price")),
+        &["my.sql:9:5", "price is VARCHAR", "must be DECIMAL(18,8)", "CAST"],
+    );
     says(
         &wrong(&edited("millis_to_micros(trade_time_ms) AS", "trade_time_ms * 1.5 AS")),
         &["my.sql:8:28", "timestamp is", "must be BIGINT"],
@@ -111,10 +117,17 @@ fn a_wrong_function_or_type_is_told_with_its_place() {
 
 #[test]
 fn missing_and_unknown_silver_columns_are_told() {
-    says(&wrong(&edited("'crypto' AS asset_class,", "")), &["my.sql:4:5", "column is missing: asset_class", "trade_conditions"]);
+    says(
+        &wrong(&edited("'crypto' AS asset_class,", "")),
+        &["my.sql:4:5", "column is missing: asset_class", "trade_conditions"],
+    );
     says(
         &wrong("SELECT symbol FROM record"),
-        &["my.sql:1:8", "columns are missing: trade_id, exchange, asset_class, timestamp", "the columns there are: symbol"],
+        &[
+            "my.sql:1:8",
+            "columns are missing: trade_id, exchange, asset_class, timestamp",
+            "the columns there are: symbol",
+        ],
     );
     says(
         &wrong(&edited("'crypto' AS asset_class", "'crypto' AS asset_clas")),
@@ -156,7 +169,8 @@ fn rules_are_compiled_with_the_lines_of_their_file() {
             Err(error) => error.to_string(),
         }
     };
-    let line = |of: &str| asset("config/rules/trades.toml").unwrap().text.lines().position(|l| l.contains(of)).unwrap() + 1;
+    let line =
+        |of: &str| asset("config/rules/trades.toml").unwrap().text.lines().position(|l| l.contains(of)).unwrap() + 1;
     let at = format!("my.toml:{}:9", line("when = \"price <= 0\""));
     says(&with("\"price <= 0\"", "\"prise <= 0\""), &[&at, "no column prise; did you mean price?", "_timestamp"]);
     says(&with("\"price <= 0\"", "\"price\""), &[&at, "price_must_be_positive", "true, false or null"]);
@@ -164,7 +178,10 @@ fn rules_are_compiled_with_the_lines_of_their_file() {
     says(&with("\"price <= 0\"", "\"price <= random()\""), &[&at, "random()"]);
     says(&with("\"price <= 0\"", "\"max(price) <= 0\""), &[&at]);
     says(&with("$max_future)", "$max_futur)"), &["my.toml:", "$max_futur"]);
-    says(&with("error_type = \"parse\"", "errortype = \"parse\""), &["my.toml:", "no key errortype; did you mean error_type?"]);
+    says(
+        &with("error_type = \"parse\"", "errortype = \"parse\""),
+        &["my.toml:", "no key errortype; did you mean error_type?"],
+    );
     says(&with("error_type = \"parse\"\n", ""), &["my.toml:", "error_type is missing"]);
     says(&with("name = \"price_is_null\"", "name = \"tombstone\""), &["my.toml:", "tombstone"]);
     says(&with("name = \"price_is_null\"", "name = \"price_not_a_decimal\""), &["my.toml:", "two of the name"]);

@@ -103,15 +103,16 @@ fn unknown(sql: &Snippet, name: &str, place: Option<(u64, u64)>) -> Error {
     let silver = silver_schema();
     let names: Vec<_> = silver.fields().iter().map(|field| field.name().as_str()).collect();
     let hint = nearest(name, names.iter().copied()).map_or(String::new(), |near| format!("; did you mean {near}?"));
-    sql.error(format!("a silver row has no column {name}{hint}"), place).fix(format!(
-        "name it _{name} if it is for the rules only; the columns there can be: {}",
-        names.join(", ")
-    ))
+    sql.error(format!("a silver row has no column {name}{hint}"), place)
+        .fix(format!("name it _{name} if it is for the rules only; the columns there can be: {}", names.join(", ")))
 }
 
 /// Whether every value of a type is one of another, so that it may be turned into it without asking.
 fn fits(found: &DataType, wanted: &DataType) -> bool {
-    use DataType::{Date32, Decimal128, Int8, Int16, Int32, Int64, LargeList, LargeUtf8, List, Null, Timestamp, UInt8, UInt16, UInt32, Utf8, Utf8View};
+    use DataType::{
+        Date32, Decimal128, Int8, Int16, Int32, Int64, LargeList, LargeUtf8, List, Null, Timestamp, UInt8, UInt16,
+        UInt32, Utf8, Utf8View,
+    };
     match (found, wanted) {
         _ if found == wanted => true,
         (Null, _) => true,

@@ -45,9 +45,8 @@ impl File {
     /// Reads a rules file.
     pub(crate) fn parse(text: &Text) -> Result<Self> {
         let source = Source(text);
-        let document = Document::parse(text.text.as_str()).map_err(|e| {
-            source.error(format!("this is not TOML: {}", e.message().replace('\n', " ")), e.span())
-        })?;
+        let document = Document::parse(text.text.as_str())
+            .map_err(|e| source.error(format!("this is not TOML: {}", e.message().replace('\n', " ")), e.span()))?;
         let root = document.as_table();
         source.known_keys(root, &["name", "rule", "notice"])?;
         let name = source.text(root, "name")?.0;
@@ -98,7 +97,8 @@ impl Source<'_> {
     fn known_keys(&self, table: &Table, keys: &[&str]) -> Result<()> {
         for (key, _) in table {
             if !keys.contains(&key) {
-                let hint = nearest(key, keys.iter().copied()).map_or(String::new(), |near| format!("; did you mean {near}?"));
+                let hint =
+                    nearest(key, keys.iter().copied()).map_or(String::new(), |near| format!("; did you mean {near}?"));
                 let span = table.key(key).and_then(toml_edit::Key::span);
                 return Err(self
                     .error(format!("there is no key {key}{hint}"), span)

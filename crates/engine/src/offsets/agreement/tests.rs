@@ -4,7 +4,8 @@ use k2_model::{BatchId, Class, ClusterId, PartitionPosition, SinkSnapshot, Snaps
 use std::collections::BTreeMap;
 
 fn state(cluster: &str, id: &str, nexts: &[(i32, i64)]) -> SourceState {
-    let at = |next| PartitionPosition { next: NextOffset(next), leader_epoch: None, last: None, batch: BatchId::fresh() };
+    let at =
+        |next| PartitionPosition { next: NextOffset(next), leader_epoch: None, last: None, batch: BatchId::fresh() };
     let partitions = nexts.iter().map(|(p, next)| (Partition(*p), at(*next))).collect();
     SourceState {
         version: 1,

@@ -215,7 +215,8 @@ impl<'a> Both<'a> {
         let gives_up = *self.wanted.change == Change::AcceptLoss;
         let dlq = self.dlq_table().await?;
         let place = |e: Error| e.at(format!("table {}", self.dlq.ident()));
-        let head = dlq.as_ref().map(|table| Head::of(table.metadata(), self.dlq.source())).transpose().map_err(place)?;
+        let head =
+            dlq.as_ref().map(|table| Head::of(table.metadata(), self.dlq.source())).transpose().map_err(place)?;
         for intent in &state.intents {
             let verdict = match &head {
                 // in a dry run: as it will be once the table's position is found again
@@ -225,7 +226,10 @@ impl<'a> Both<'a> {
             match verdict {
                 Ok(Verdict::Applied) => fates.applied.push(intent.clone()),
                 Ok(Verdict::Apply) if taken_back && is_beyond(intent, after) => {
-                    fates.dropped.push((intent.clone(), "a rollback has taken their batch away, and its records are read again"));
+                    fates.dropped.push((
+                        intent.clone(),
+                        "a rollback has taken their batch away, and its records are read again",
+                    ));
                 }
                 Ok(Verdict::Apply) if gives_up && self.lacks_files(intent, dlq.as_ref()).await? => {
                     fates.dropped.push((intent.clone(), "their file is gone"));

@@ -14,7 +14,10 @@ fn balance(report: &Report) -> &BalanceReport {
 }
 
 fn first(report: &Report, of: &str, promise: Promise) -> String {
-    broken(report).remove(&(of.to_owned(), promise)).unwrap_or_else(|| panic!("{promise:?} holds: {report:#?}")).join("\n")
+    broken(report)
+        .remove(&(of.to_owned(), promise))
+        .unwrap_or_else(|| panic!("{promise:?} holds: {report:#?}"))
+        .join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +99,11 @@ async fn an_earlier_incarnation_is_known_by_bronze_or_by_a_persons_move() {
     assert!(report.ok(), "{:#?}", broken(&report));
     let b = balance(&report);
     assert_eq!(b.partitions, [PartitionBalance { partition: 0, from: 0, to: 5, bronze: 5, silver: 4, dlq: 1 }]);
-    assert!(report.tables[1].notes.iter().any(|n| n.starts_with("rows of 2 topics named")), "{:?}", report.tables[1].notes);
+    assert!(
+        report.tables[1].notes.iter().any(|n| n.starts_with("rows of 2 topics named")),
+        "{:?}",
+        report.tables[1].notes
+    );
 
     // rows that nothing tells of are a note before the move, and a finding after it
     let stranger = ["00000000-0000-5000-8000-000000000000".to_owned()];
@@ -105,10 +112,15 @@ async fn an_earlier_incarnation_is_known_by_bronze_or_by_a_persons_move() {
     trio.silver_files("silver-binance", &[(0, 20, 21)], &files, &[]).await;
     trio.bronze(&[(0, 20, 21)], &[(0, 20)]).await;
     assert_eq!(names(&trio.verify().await), [format!("{SILVER} MessageIds")]);
-    trio.gate(SILVER, GROUP).set_position(false, |_, state| Ok(state.map(|mut s| {
-        s.topics.get_mut(BINANCE).unwrap().partitions.get_mut(&Partition(0)).unwrap().next = NextOffset(30);
-        s
-    }))).await.unwrap();
+    trio.gate(SILVER, GROUP)
+        .set_position(false, |_, state| {
+            Ok(state.map(|mut s| {
+                s.topics.get_mut(BINANCE).unwrap().partitions.get_mut(&Partition(0)).unwrap().next = NextOffset(30);
+                s
+            }))
+        })
+        .await
+        .unwrap();
     let report = trio.verify().await;
     assert!(report.ok(), "{:#?}", broken(&report));
     assert!(report.tables[1].notes[0].starts_with("1 row whose message_id recomputes for no topic id"));
@@ -138,7 +150,10 @@ async fn a_record_in_neither_is_found() {
     let check = balance(&report).checks.iter().find(|c| c.promise == Promise::Balance).unwrap();
     assert_eq!(check.found, 2);
     let found = first(&report, "silver-binance", Promise::Balance);
-    assert!(found.starts_with(&format!("{BINANCE}/0 offset 21: in bronze, but neither in silver nor in the DLQ")), "{found}");
+    assert!(
+        found.starts_with(&format!("{BINANCE}/0 offset 21: in bronze, but neither in silver nor in the DLQ")),
+        "{found}"
+    );
     assert!(found.contains("/0 offset 23: "), "{found}");
 }
 
@@ -173,7 +188,8 @@ async fn a_record_that_bronze_does_not_have_is_found() {
 async fn only_what_both_have_covered_is_compared() {
     let trio = Trio::filled().await;
     // silver is ahead in partition 0, bronze in partition 1, and partition 2 is silver's alone
-    trio.silver(&[(0, 20, 30), (2, 100, 110)], &(20..30).map(|o| (0, o)).chain([(2, 105)]).collect::<Vec<_>>(), &[]).await;
+    trio.silver(&[(0, 20, 30), (2, 100, 110)], &(20..30).map(|o| (0, o)).chain([(2, 105)]).collect::<Vec<_>>(), &[])
+        .await;
     trio.bronze(&[(1, 10, 15)], &[(1, 10), (1, 14)]).await;
     let report = trio.verify().await;
     assert!(report.ok(), "{:#?}", broken(&report));
@@ -261,7 +277,8 @@ async fn ranges_of_the_dlq_advance_but_need_not_abut() {
             trio.settle().await;
         }
         let found = first(&trio.verify().await, table, Promise::Ranges);
-        let how = if table == SILVER { "leaves a hole" } else { "begins at 15, the range before it ended at 20: overlaps" };
+        let how =
+            if table == SILVER { "leaves a hole" } else { "begins at 15, the range before it ended at 20: overlaps" };
         assert!(found.contains(how), "{table}: {found}");
     }
 }

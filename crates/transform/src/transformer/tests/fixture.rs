@@ -21,55 +21,76 @@ const OTHER_WRITERS: [(i32, &str); 12] = [
     (7, include_str!("schemas/7-binance_nullable.avsc")),
     (8, include_str!("schemas/8-kraken_nullable.avsc")),
     // a new field, the others in another order, numbers in smaller types
-    (20, r#"{"type":"record","name":"BinanceTradeV2","fields":[
+    (
+        20,
+        r#"{"type":"record","name":"BinanceTradeV2","fields":[
         {"name":"venue","type":{"type":"enum","name":"Venue","symbols":["SPOT","MARGIN"]}},
         {"name":"quantity","type":"string"},{"name":"price","type":"string"},
         {"name":"trade_id","type":"int"},{"name":"symbol","type":"string"},
         {"name":"event_type","type":"string"},{"name":"event_time_ms","type":"long"},{"name":"trade_time_ms","type":"long"},
         {"name":"is_buyer_maker","type":"boolean"},
         {"name":"fees","type":{"type":"array","items":{"type":"map","values":"double"}}},
-        {"name":"ingestion_timestamp","type":"long"}]}"#),
+        {"name":"ingestion_timestamp","type":"long"}]}"#,
+    ),
     // bytes where the reader has text
-    (21, r#"{"type":"record","name":"BinanceRawTrade","fields":[
+    (
+        21,
+        r#"{"type":"record","name":"BinanceRawTrade","fields":[
         {"name":"event_type","type":"bytes"},{"name":"event_time_ms","type":"int"},{"name":"symbol","type":"bytes"},
         {"name":"trade_id","type":"int"},{"name":"price","type":"bytes"},{"name":"quantity","type":"bytes"},
         {"name":"trade_time_ms","type":"long"},{"name":"is_buyer_maker","type":"boolean"},
-        {"name":"ingestion_timestamp","type":"long"}]}"#),
+        {"name":"ingestion_timestamp","type":"long"}]}"#,
+    ),
     // breaking: a price that is a number, no text
-    (22, r#"{"type":"record","name":"BinanceRawTrade","fields":[
+    (
+        22,
+        r#"{"type":"record","name":"BinanceRawTrade","fields":[
         {"name":"event_type","type":"string"},{"name":"event_time_ms","type":"long"},{"name":"symbol","type":"string"},
         {"name":"trade_id","type":"long"},{"name":"price","type":"double"},{"name":"quantity","type":"string"},
         {"name":"trade_time_ms","type":"long"},{"name":"is_buyer_maker","type":"boolean"},
-        {"name":"ingestion_timestamp","type":"long"}]}"#),
+        {"name":"ingestion_timestamp","type":"long"}]}"#,
+    ),
     // breaking: no trade_id
-    (23, r#"{"type":"record","name":"BinanceRawTrade","fields":[
+    (
+        23,
+        r#"{"type":"record","name":"BinanceRawTrade","fields":[
         {"name":"event_type","type":"string"},{"name":"event_time_ms","type":"long"},{"name":"symbol","type":"string"},
         {"name":"price","type":"string"},{"name":"quantity","type":"string"},
         {"name":"trade_time_ms","type":"long"},{"name":"is_buyer_maker","type":"boolean"},
-        {"name":"ingestion_timestamp","type":"long"}]}"#),
+        {"name":"ingestion_timestamp","type":"long"}]}"#,
+    ),
     // no price at all: the reader's default
-    (24, r#"{"type":"record","name":"BinanceRawTrade","fields":[
+    (
+        24,
+        r#"{"type":"record","name":"BinanceRawTrade","fields":[
         {"name":"event_type","type":"string"},{"name":"event_time_ms","type":"long"},{"name":"symbol","type":"string"},
         {"name":"trade_id","type":"long"},{"name":"quantity","type":"string"},
         {"name":"trade_time_ms","type":"long"},{"name":"is_buyer_maker","type":"boolean"},
-        {"name":"ingestion_timestamp","type":"long"}]}"#),
+        {"name":"ingestion_timestamp","type":"long"}]}"#,
+    ),
     // no record
     (25, r#""string""#),
     // a price of several types, only one of which the reader can take
-    (26, r#"{"type":"record","name":"BinanceRawTrade","fields":[
+    (
+        26,
+        r#"{"type":"record","name":"BinanceRawTrade","fields":[
         {"name":"event_type","type":"string"},{"name":"event_time_ms","type":"long"},{"name":"symbol","type":"string"},
         {"name":"trade_id","type":"long"},{"name":"price","type":["double","string"]},{"name":"quantity","type":"string"},
         {"name":"trade_time_ms","type":"long"},{"name":"is_buyer_maker","type":"boolean"},
-        {"name":"ingestion_timestamp","type":"long"}]}"#),
+        {"name":"ingestion_timestamp","type":"long"}]}"#,
+    ),
     // a list that has nothing in its items: how many there are costs no bytes
     (27, r#"{"type":"record","name":"Bomb","fields":[{"name":"items","type":{"type":"array","items":"null"}}]}"#),
     // a list of itself
-    (28, r#"{"type":"record","name":"BinanceRawTrade","fields":[
+    (
+        28,
+        r#"{"type":"record","name":"BinanceRawTrade","fields":[
         {"name":"nested","type":["null",{"type":"record","name":"Node","fields":[{"name":"next","type":["null","Node"]}]}]},
         {"name":"event_type","type":"string"},{"name":"event_time_ms","type":"long"},{"name":"symbol","type":"string"},
         {"name":"trade_id","type":"long"},{"name":"price","type":"string"},{"name":"quantity","type":"string"},
         {"name":"trade_time_ms","type":"long"},{"name":"is_buyer_maker","type":"boolean"},
-        {"name":"ingestion_timestamp","type":"long"}]}"#),
+        {"name":"ingestion_timestamp","type":"long"}]}"#,
+    ),
     (3, include_str!("../../../../../config/examples/coinbase/3-coinbase_raw_trade.avsc")),
 ];
 
@@ -114,7 +135,7 @@ impl Outcome {
 pub(crate) struct Routing {
     pub(crate) transformer: Transformer,
     pub(crate) identity: TopicIdentity,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Routing {
@@ -139,7 +160,7 @@ impl Routing {
             topic_id: Some(TopicId::new("vNn1IX_vRrWBb1yP2aaSaw")),
         };
         let plan = Arc::new(Plan::compile(definition).unwrap());
-        Self { transformer: Transformer::new(plan, resolver), identity, _folder: folder }
+        Self { transformer: Transformer::new(plan, resolver), identity, folder }
     }
 
     pub(crate) fn route(&mut self, batch: &RecordBatch) -> Routed {
@@ -200,8 +221,7 @@ pub(crate) fn batch(records: &[Raw]) -> RecordBatch {
 pub(crate) fn texts(rows: &RecordBatch) -> Vec<BTreeMap<String, Option<String>>> {
     let options = FormatOptions::new();
     let schema = rows.schema();
-    let columns: Vec<_> =
-        rows.columns().iter().map(|c| (c, ArrayFormatter::try_new(c, &options).unwrap())).collect();
+    let columns: Vec<_> = rows.columns().iter().map(|c| (c, ArrayFormatter::try_new(c, &options).unwrap())).collect();
     let cell = |row: usize, (column, shown): &(&ArrayRef, ArrayFormatter<'_>)| {
         column.is_valid(row).then(|| shown.value(row).to_string())
     };

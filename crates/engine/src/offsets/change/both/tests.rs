@@ -111,12 +111,7 @@ fn set_to(next: i64) -> Change {
 }
 
 /// As [`change`], without asking Kafka, and through this catalog.
-async fn change_through(
-    trio: &Trio,
-    catalog: Arc<dyn Catalog>,
-    change: &Change,
-    execute: bool,
-) -> Result<Changed> {
+async fn change_through(trio: &Trio, catalog: Arc<dyn Catalog>, change: &Change, execute: bool) -> Result<Changed> {
     let wanted = Wanted { change, pipeline: trio.pipeline(PIPELINE), facts: Some(facts(trio, 100)) };
     let silver = Gate::new(Arc::clone(&catalog), trio.ident(SILVER), k2_model::SourceId::new(GROUP));
     Both::new(wanted, silver, catalog, trio.ident(DLQ)).change(execute).await
@@ -141,7 +136,8 @@ async fn after_a_crash_in_between_no_pipeline_starts_and_the_command_repeated_en
     let trio = with_pending().await;
     // the process dies when it looks at the DLQ table for the last time, to lower it
     let dying = Overheard::new(&trio.catalog, |table, nth| {
-        (table == DLQ && nth == 5).then(|| -> futures::future::BoxFuture<'static, ()> { Box::pin(std::future::pending()) })
+        (table == DLQ && nth == 5)
+            .then(|| -> futures::future::BoxFuture<'static, ()> { Box::pin(std::future::pending()) })
     });
     let wanted = set_to(8);
     let cut = change_through(&trio, dying.clone(), &wanted, true);
@@ -219,7 +215,11 @@ async fn rejects_that_cannot_be_settled_stop_a_move_unless_their_loss_is_accepte
     assert_eq!(error.class(), Class::Halt);
     assert!(error.to_string().contains("accept-loss"), "{error}");
     let done = change_through(&trio, Arc::clone(&trio.catalog), &Change::AcceptLoss, true).await.unwrap();
-    assert!(done.warnings[0].contains("1 rejects of") && done.warnings[0].contains("0 20..25 will not be in"), "{:?}", done.warnings);
+    assert!(
+        done.warnings[0].contains("1 rejects of") && done.warnings[0].contains("0 20..25 will not be in"),
+        "{:?}",
+        done.warnings
+    );
     assert!(trio.state(SILVER, GROUP).await.unwrap().intents.is_empty());
     assert_eq!(names(&trio.verify().await), ["silver-binance Balance"], "the loss is told");
     // and a file that somebody has deleted
