@@ -51,6 +51,23 @@ build: build-tools ## the binary as it is shipped: optimised, in the release fol
 bench: test-tools build ## speed and size of the shipped binary: drain, first row, steady, idle (ARGS="--rounds 5")
 	@tests/services/with kafka -- benches/figures $(CARGO_TARGET_DIR)/release/k2 $(ARGS)
 
+# Coverage for libFuzzer: what cargo-fuzz asks of a nightly compiler, by flags that the stable one takes.
+COVERAGE = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
+FUZZ = $(CARGO_TARGET_DIR)/fuzz
+SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: build-tools ## coverage-guided fuzzing of the Avro decoder, stable compiler (SECONDS=600)
+	host="$$(rustc -vV | sed -n 's/^host: //p')" && \
+	RUSTFLAGS="$(COVERAGE)" cargo build $(CARGO_FLAGS) --release --manifest-path crates/avro/fuzz/Cargo.toml \
+		--target "$$host" --target-dir $(FUZZ) && \
+	mkdir -p $(FUZZ)/corpus $(FUZZ)/failures && \
+	"$(FUZZ)/$$host/release/k2-avro-fuzz" -max_total_time=$(SECONDS) -max_len=1024 -timeout=10 -rss_limit_mb=1024 \
+		-malloc_limit_mb=64 -print_final_stats=1 -artifact_prefix=$(FUZZ)/failures/ $(FUZZ)/corpus crates/avro/fuzz/corpus \
+		2>&1 | grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD)|# Uses:|recommended dictionary'
+
 .PHONY: clean
 clean: ## drops what was built (the downloads of the test services stay)
 	cargo clean

@@ -4,7 +4,7 @@
 use super::*;
 use crate::offsets::change::{Facts, change};
 use crate::offsets::check_agreement;
-use crate::verify::trio::{BINANCE, DLQ, OTHER_ID, Overheard, SILVER, Trio, broken, names};
+use crate::verify::trio::{BINANCE, DLQ, Overheard, SILVER, Trio, broken, names};
 use k2_model::{ClusterId, NextOffset, Partition, SinkSnapshot, SnapshotId, TopicId, TopicPosition};
 use k2_source::Watermarks;
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ async fn after_a_crash_in_between_no_pipeline_starts_and_the_command_repeated_en
 
     let (silver, dlq) = (trio.state(SILVER, GROUP).await, trio.state(DLQ, GROUP).await);
     assert_eq!(check_agreement(BINANCE, silver.as_ref(), dlq.as_ref()).unwrap_err().class(), Class::Halt);
-    assert_eq!(names(&trio.verify().await).last().unwrap(), "silver-binance Intents");
+    assert!(names(&trio.verify().await).contains(&"silver-binance Intents".to_owned()));
 
     let again = change_through(&trio, Arc::clone(&trio.catalog), &wanted, true).await.unwrap();
     assert!(again.moves.is_empty());
@@ -229,5 +229,4 @@ async fn rejects_that_cannot_be_settled_stop_a_move_unless_their_loss_is_accepte
     change_through(&trio, Arc::clone(&trio.catalog), &Change::AcceptLoss, true).await.unwrap();
     assert!(trio.state(SILVER, GROUP).await.unwrap().intents.is_empty());
     assert_eq!(rows_of_dlq(&trio).await, 3);
-    let _ = OTHER_ID;
 }
