@@ -66,7 +66,7 @@ fuzz: build-tools ## coverage-guided fuzzing of the Avro decoder, stable compile
 	mkdir -p $(FUZZ)/corpus $(FUZZ)/failures && \
 	"$(FUZZ)/$$host/release/k2-avro-fuzz" -max_total_time=$(SECONDS) -max_len=1024 -timeout=10 -rss_limit_mb=1024 \
 		-malloc_limit_mb=64 -print_final_stats=1 -artifact_prefix=$(FUZZ)/failures/ $(FUZZ)/corpus crates/avro/fuzz/corpus \
-		2>&1 | grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD)|# Uses:|recommended dictionary'
+		2>&1 | grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD)|NEW_FUNC|# Uses:|[Rr]ecommended dictionary'
 
 .PHONY: clean
 clean: ## drops what was built (the downloads of the test services stay)

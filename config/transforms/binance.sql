@@ -27,6 +27,6 @@ SELECT
     quantity AS _quantity_text,
     trade_time_ms AS _time_given,
     symbol AS _symbol_given,
-    symbol IS NULL OR is_blank(symbol) AS _symbol_missing,
+    false AS _symbol_missing,
     is_buyer_maker AS _side_given
 FROM record

@@ -25,7 +25,7 @@ SELECT
     volume AS _quantity_text,
     timestamp AS _time_given,
     pair AS _symbol_given,
-    pair IS NULL OR is_blank(pair) OR base = '' OR quote_code = '' AS _symbol_missing,
+    base = '' OR quote_code = '' AS _symbol_missing,
     side AS _side_given
 FROM (
     -- "XBT/USD": base and quote are the two sides of the first "/"; without one, the pair is all base

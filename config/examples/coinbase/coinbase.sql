@@ -21,6 +21,6 @@ SELECT
     size AS _quantity_text,
     time AS _time_given,
     product_id AS _symbol_given,
-    product_id IS NULL OR is_blank(replace(product_id, '-', '')) AS _symbol_missing,
+    text_before(product_id, '-') = '' OR text_after(product_id, '-') = '' AS _symbol_missing,
     side AS _side_given
 FROM record

@@ -1,7 +1,7 @@
 //! Records per second that one core decodes: `cargo bench -p k2-avro`.
 //!
-//! The goal is 4 million a second for the Binance trade, read with the nullable fields that its pipeline asks for, up to the
-//! finished Arrow batch.
+//! The goal is 4 million a second for the Binance trade, read with the nullable fields that its pipeline asks for, up
+//! to the finished Arrow batch.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

@@ -1,14 +1,16 @@
 //! Bodies into rows.
 //!
-//! A record is appended in one pass, straight into its columns. If anything in it is wrong, to the last byte, all columns are cut back to
-//! the rows they had: lengths alone say what to cut, so it does not matter how far the record came or what the failure was.
+//! A record is appended in one pass, straight into its columns. If anything in it is wrong, to the last byte, all
+//! columns are cut back to the rows they had: lengths alone say what to cut, so it does not matter how far the record
+//! came or what the failure was.
 //!
-//! Invariants: (1) after each call of [`Decoder::decode`] every column has exactly `rows` values, whatever happened; (2) what a body makes the
-//! columns grow by is bounded by its own size times a constant and the reader's defaults, also while it is being refused.
+//! Invariants: (1) after each call of [`Decoder::decode`] every column has exactly `rows` values, whatever happened;
+//! (2) what a body makes the columns grow by is bounded by its own size times a constant and the reader's defaults,
+//! also while it is being refused.
 
 use crate::decimal;
 use crate::error::{DecodeError, Fallible, Problem};
-use crate::program::{Op, Program, RecordPlan, Symbol};
+use crate::program::{ListPlan, MapPlan, Op, Program, RecordPlan, Symbol};
 use crate::reader::{ColumnId, Fill, Layout, Reader};
 use crate::store::{Full, Store};
 use crate::walk::walk;
@@ -202,40 +204,8 @@ impl Run<'_> {
                 cursor.charge(plan.ops.len())?;
                 return self.record(plan, cursor, depth);
             }
-            Op::List(plan) => {
-                let plan = &program.lists[plan.index()];
-                let depth = cursor.deeper(depth)?;
-                let (mut blocks, mut length) = (Blocks::default(), 0);
-                loop {
-                    let items = blocks.next(cursor, plan.cost)?;
-                    for index in length..length + items {
-                        self.value(plan.item, cursor, depth).map_err(|e| e.in_item(index as u64))?;
-                    }
-                    if items == 0 {
-                        break;
-                    }
-                    length += items;
-                }
-                self.store.lists[plan.slot.index()].push(length).map_err(|full| full.at(cursor))?;
-            }
-            Op::Map(plan) => {
-                let plan = &program.maps[plan.index()];
-                let depth = cursor.deeper(depth)?;
-                let (mut blocks, mut length) = (Blocks::default(), 0);
-                loop {
-                    let entries = blocks.next(cursor, plan.cost)?;
-                    for _ in 0..entries {
-                        let key = cursor.text(KEY)?;
-                        self.store.bytes[plan.keys.index()].push(key).map_err(|full| full.at(cursor))?;
-                        self.nested(plan.value, cursor, depth).map_err(|e| e.in_entry(key))?;
-                    }
-                    if entries == 0 {
-                        break;
-                    }
-                    length += entries;
-                }
-                self.store.lists[plan.slot.index()].push(length).map_err(|full| full.at(cursor))?;
-            }
+            Op::List(plan) => return self.list(&program.lists[plan.index()], cursor, depth),
+            Op::Map(plan) => return self.map(&program.maps[plan.index()], cursor, depth),
             Op::Member(plan) => {
                 let plan = &program.members[plan.index()];
                 store.rows[plan.slot.index()].push();
@@ -253,6 +223,42 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// An array: its items go to the end of their column, then it is told how many there were.
+    fn list(&mut self, plan: &ListPlan, cursor: &mut Cursor<'_>, depth: usize) -> Fallible<()> {
+        let depth = cursor.deeper(depth)?;
+        let (mut blocks, mut length) = (Blocks::default(), 0);
+        loop {
+            let items = blocks.next(cursor, plan.cost)?;
+            for index in length..length + items {
+                self.value(plan.item, cursor, depth).map_err(|e| e.in_item(index as u64))?;
+            }
+            if items == 0 {
+                break;
+            }
+            length += items;
+        }
+        self.store.lists[plan.slot.index()].push(length).map_err(|full| full.at(cursor))
+    }
+
+    /// A map: an array of keys beside an array of values.
+    fn map(&mut self, plan: &MapPlan, cursor: &mut Cursor<'_>, depth: usize) -> Fallible<()> {
+        let depth = cursor.deeper(depth)?;
+        let (mut blocks, mut length) = (Blocks::default(), 0);
+        loop {
+            let entries = blocks.next(cursor, plan.cost)?;
+            for _ in 0..entries {
+                let key = cursor.text(KEY)?;
+                self.store.bytes[plan.keys.index()].push(key).map_err(|full| full.at(cursor))?;
+                self.nested(plan.value, cursor, depth).map_err(|e| e.in_entry(key))?;
+            }
+            if entries == 0 {
+                break;
+            }
+            length += entries;
+        }
+        self.store.lists[plan.slot.index()].push(length).map_err(|full| full.at(cursor))
     }
 
     /// Appends a default.

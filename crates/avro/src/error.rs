@@ -38,7 +38,8 @@ impl std::error::Error for SchemaError {}
 /// Reads as `byte 17, field legs[2].price: a string of 400 bytes is announced, 12 bytes are left`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodeError {
-    /// Index into the body of the first byte of what is wrong; the body's length where something is missing at its end.
+    /// Index into the body of the first byte of what is wrong: a value, a length, a block's header; in text the first
+    /// byte that is no UTF-8. The body's length where it ends before a value.
     pub position: usize,
     /// The writer's field: names joined by dots, items as `[3]`, map entries as `["key"]`; empty for the record itself.
     pub field: String,

@@ -1,5 +1,7 @@
 //! A body for a person: every value with its place in the bytes, as far as it goes, and what is wrong with it.
 
+mod instants;
+
 use crate::error::{DecodeError, entry};
 use crate::schema::{Logical, Node, Schema};
 use crate::walk::{Step, Value, Witness, walk};
@@ -26,15 +28,15 @@ pub struct Explanation {
 pub struct Explained {
     /// Field names joined by dots, items as `[3]`, map entries as `["key"]`; empty for a body that is no record.
     pub path: String,
-    /// As a person reads it: text in quotes, bytes in hexadecimal, decimals with their point, the rest plain; cut after 256
-    /// characters.
+    /// As a person reads it: text in quotes, bytes in hexadecimal, decimals with their point, dates and times
+    /// with what they say after the number; cut after 256 characters.
     pub value: String,
     /// Its bytes in the body: a union's branch and a text's length included.
     pub bytes: Range<usize>,
 }
 
-/// Reads a body with its writer's schema alone, as far as it goes. Resolution to a reader is not part of it: a body that is fine
-/// here may still have a value that the reader has no place for.
+/// Reads a body with its writer's schema alone, as far as it goes. Resolution to a reader is not part of it: a body
+/// that is fine here may still have a value that the reader has no place for.
 pub fn explain(writer: &Schema, body: &[u8]) -> Explanation {
     let graph = writer.graph();
     let mut list = List::default();
@@ -82,7 +84,10 @@ fn text(logical: Option<Logical>, value: Value<'_>) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Boolean(value) => value.to_string(),
-        Value::Whole(value) => value.to_string(),
+        Value::Whole(value) => match logical.and_then(|logical| meaning(value, logical)) {
+            Some(meaning) => format!("{value} ({meaning})"),
+            None => value.to_string(),
+        },
         Value::Float(value) => value.to_string(),
         Value::Double(value) => value.to_string(),
         Value::Symbol(symbol) => symbol.to_owned(),
@@ -94,6 +99,17 @@ fn text(logical: Option<Logical>, value: Value<'_>) -> String {
             }
             _ => hexadecimal(bytes),
         },
+    }
+}
+
+/// What a number stands for by its logical type.
+fn meaning(value: i64, logical: Logical) -> Option<String> {
+    match logical {
+        Logical::Date => instants::day(value),
+        Logical::Time(unit) => instants::time(value, unit),
+        Logical::Timestamp(unit) => Some(instants::instant(value, unit)? + "Z"),
+        Logical::LocalTimestamp(unit) => instants::instant(value, unit),
+        Logical::Decimal { .. } => None,
     }
 }
 

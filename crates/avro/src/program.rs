@@ -1,13 +1,13 @@
 //! What to do with the bytes of one writer for the columns of one reader, settled once per pair of schemas.
 //!
-//! A program is a list of instructions for each record of the writer, in the order of the writer's fields, for this is the order
-//! of the bytes; each names the column its value goes to. An instruction that has parts of its own refers to a plan, by index. So
-//! instructions are small and are copied, plans are shared where a pair of types meets more than once, and there is no
-//! pointer to chase for a flat record.
+//! A program is a list of instructions for each record of the writer, in the order of the writer's fields, for this is
+//! the order of the bytes; each names the column its value goes to. An instruction that has parts of its own refers to
+//! a plan, by index. So instructions are small and are copied, plans are shared where a pair of types meets more than
+//! once, and there is no pointer to chase for a flat record.
 //!
-//! Invariants: (1) an instruction's slot is of the kind that it writes; (2) a plan refers to plans made before it only, so instructions
-//! are a tree no deeper than the reader's columns; (3) carrying out an instruction appends exactly one value to its
-//! column, and to all beneath it as the column's shape asks.
+//! Invariants: (1) an instruction's slot is of the kind that it writes; (2) a plan refers to plans made before it
+//! only, so instructions are a tree no deeper than the reader's columns; (3) carrying out an instruction appends
+//! exactly one value to its column, and to all beneath it as the column's shape asks.
 
 mod resolve;
 
@@ -18,14 +18,19 @@ use crate::store::Slot;
 
 /// A writer's schema resolved to a reader's, by the rules of the Avro specification.
 ///
-/// - Fields meet by name, else by an alias of the reader's; the names of records and the writer's aliases do not matter. A writer's
-///   field that nobody wants is checked and dropped, a reader's field that nobody wrote takes its default.
+/// - Fields meet by name, else by an alias of the reader's; the names of records and the writer's aliases do not
+///   matter. A writer's field that nobody wants is checked and dropped, a reader's field that nobody wrote takes its
+///   default.
 /// - int → long, float, double; long → float, double; float → double; string ↔ bytes (UTF-8 required).
-/// - Enums and fixeds meet by name without namespace, or by the reader's alias; a symbol the reader lacks becomes its default.
-/// - A value meets the branch of the reader's union that has its name or type, else the first branch that it is promoted to.
+/// - Enums and fixeds meet by name without namespace, or by the reader's alias; a symbol the reader lacks becomes its
+///   default.
+/// - A value meets the branch of the reader's union that has its name or type, else the first branch that it is
+///   promoted to.
 /// - Two logical types meet only if they are the same: a timestamp in milliseconds is never taken for microseconds.
+/// - Entries of a map stay as they were written and in their order, also where a key comes twice.
 ///
-/// What cannot resolve for some values only (a branch of the writer's union, a symbol) fails for the records that have them.
+/// What cannot resolve for some values only (a branch of the writer's union, a symbol) fails for the records that have
+/// them.
 #[derive(Debug)]
 pub struct Program {
     pub(crate) reader: Reader,
@@ -45,8 +50,8 @@ impl Program {
     /// Resolves a writer's schema to a reader's.
     ///
     /// # Errors
-    /// A writer that is no record, and one that no record of could resolve: a type that is not the reader's nor promoted to it, a
-    /// field without a default that the writer does not have.
+    /// A writer that is no record, and one that no record of could resolve: a type that is not the reader's nor
+    /// promoted to it, a field without a default that the writer does not have.
     pub fn compile(writer: &Schema, reader: &Reader) -> Result<Self, SchemaError> {
         resolve::resolve(writer, reader)
     }

@@ -1,10 +1,11 @@
 //! The reader's side: which Arrow columns a record becomes.
 //!
-//! A record's fields are a tree - structs, lists and maps have columns beneath them - and the tree is laid out in one vector, parents
-//! after their children, each column with the slot of its vectors in the `store`.
+//! A record's fields are a tree - structs, lists and maps have columns beneath them - and the tree is laid out in one
+//! vector, parents after their children, each column with the slot of its vectors in the `store`.
 //!
-//! Invariants: (1) the tree is finite and at most 64 levels deep: readers that are recursive are refused; (2) it has at most 10,000 columns,
-//! though types may be used many times; (3) defaults are of their column's type: they are checked here, once.
+//! Invariants: (1) the tree is finite and at most 64 levels deep: readers that are recursive are refused; (2) it has
+//! at most 10,000 columns, though types may be used many times; (3) defaults are of their column's type: they are
+//! checked here, once.
 
 mod defaults;
 
@@ -45,8 +46,9 @@ impl Reader {
     /// Lays out a reader's columns.
     ///
     /// # Errors
-    /// A schema that is no record; one that has no Arrow form, because it is recursive, nested deeper than 64 levels, has more than
-    /// 10,000 columns, a decimal of more than 38 digits or a union of nothing; a default that is not of its field's type.
+    /// A schema that is no record; one that has no Arrow form, because it is recursive, nested deeper than 64 levels,
+    /// has more than 10,000 columns, a decimal of more than 38 digits or a union of nothing; a default that is not of
+    /// its field's type.
     pub fn new(schema: &Schema) -> Result<Self, SchemaError> {
         let mut builder = Builder { schema, columns: Vec::new(), around: Vec::new(), used: HashMap::new() };
         let Kind::Record(record) = &schema.graph().root().kind else {

@@ -2,9 +2,9 @@
 //!
 //! Owns: what a schema says. Not here: how its text is read ([`parse`]), what it means for Arrow (`reader`).
 //!
-//! Invariants: (1) every [`NodeId`] of a graph is an index into it; (2) the members of a union are no unions and differ in type or
-//! name; (3) names of fields and symbols are unique in their record or enum. Recursion is a cycle of indexes, so nothing
-//! here is ever walked by recursion without a limit.
+//! Invariants: (1) every [`NodeId`] of a graph is an index into it; (2) the members of a union are no unions and
+//! differ in type or name; (3) names of fields and symbols are unique in their record or enum. Recursion is a cycle of
+//! indexes, so nothing here is ever walked by recursion without a limit.
 
 mod parse;
 
@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 /// A schema as its writer or reader registered it. Cheap to clone.
 ///
-/// Tolerant where Avro's Java implementation is: unknown attributes, `doc` and `order` are ignored, attributes come in any order,
-/// a name may be used before its definition, logical types that are unknown or do not fit their type are ignored.
+/// Tolerant where Avro's Java implementation is: unknown attributes, `doc` and `order` are ignored, attributes come in
+/// any order, a name may be used before its definition, logical types that are unknown or do not fit their type are
+/// ignored.
 #[derive(Debug, Clone)]
 pub struct Schema {
     graph: Arc<Graph>,
@@ -29,7 +30,8 @@ impl Schema {
     /// Reads a schema's JSON.
     ///
     /// # Errors
-    /// Text that is no JSON or no Avro, names that are not defined, or JSON nested deeper than 128 levels; the place is named.
+    /// Text that is no JSON or no Avro, names that are not defined, or JSON nested deeper than 128 levels; the place
+    /// is named.
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
         Ok(Self { graph: Arc::new(parse::parse(text)?) })
     }
@@ -105,7 +107,8 @@ impl Name {
         unqualified(&self.full)
     }
 
-    /// Whether this reader's name is the writer's, by the specification: namespaces do not count, the reader's aliases do.
+    /// Whether this reader's name is the writer's, by the specification: namespaces do not count, the reader's aliases
+    /// do.
     pub(crate) fn accepts(&self, writer: &Name) -> bool {
         std::iter::once(&self.full).chain(&self.aliases).any(|own| unqualified(own) == writer.short())
     }

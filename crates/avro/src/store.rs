@@ -1,12 +1,12 @@
 //! What rows become: plain vectors, one set per column, that turn into Arrow arrays without copying their values.
 //!
-//! Columns of one kind lie side by side and are addressed by [`Slot`]; an instruction names kind and slot, so a value finds its
-//! vector with one index and no second dispatch.
+//! Columns of one kind lie side by side and are addressed by [`Slot`]; an instruction names kind and slot, so a value
+//! finds its vector with one index and no second dispatch.
 //!
-//! Invariants, each kept by every method: (1) a validity mask holds nothing beyond its last null: a column without nulls has none, and a
-//! value that is there costs nothing for being nullable; (2) offsets start with 0, do not fall, and end at the length of
-//! what they point into, or before it while a row is being written; (3) columns are cut back from their parents' lengths
-//! alone ([`Store::truncate`]), so undoing half a row needs no record of what was done.
+//! Invariants, each kept by every method: (1) a validity mask holds nothing beyond its last null: a column without
+//! nulls has none, and a value that is there costs nothing for being nullable; (2) offsets start with 0, do not fall,
+//! and end at the length of what they point into, or before it while a row is being written; (3) columns are cut back
+//! from their parents' lengths alone ([`Store::truncate`]), so undoing half a row needs no record of what was done.
 
 mod arrays;
 mod vectors;

@@ -1,7 +1,8 @@
-//! A value that no column wants, still read by the letter: the fields that a reader drops, and a whole body for `explain`.
+//! A value that no column wants, still read by the letter: the fields that a reader drops, and a whole body for
+//! `explain`.
 //!
-//! One walk for both, along the writer's own schema, so that what is refused while dropping is refused with the same words while
-//! explaining. The schema may be recursive; the depth of the data is limited, and with it the stack.
+//! One walk for both, along the writer's own schema, so that what is refused while dropping is refused with the same
+//! words while explaining. The schema may be recursive; the depth of the data is limited, and with it the stack.
 
 use crate::error::Fallible;
 use crate::schema::{Graph, Kind, Node, NodeId};

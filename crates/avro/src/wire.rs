@@ -2,8 +2,9 @@
 //!
 //! Owns: every rule about bytes. Not here: what a schema says about them (`walk`, `decoder`).
 //!
-//! Invariants: (1) `rest` is a suffix of `body`; (2) a method that fails leaves the cursor unusable, for a body has one failure at
-//! most; (3) no method allocates but for its error; (4) what a record may take beyond its own bytes is drawn from `budget` first.
+//! Invariants: (1) `rest` is a suffix of `body`; (2) a method that fails leaves the cursor unusable, for a body has
+//! one failure at most; (3) no method allocates but for its error; (4) what a record may take beyond its own bytes is
+//! drawn from `budget` first.
 
 use crate::error::{DecodeError, Fallible, Problem};
 
@@ -85,8 +86,9 @@ impl<'a> Cursor<'a> {
 
     /// A variable-length integer before its zig-zag is undone.
     ///
-    /// The fast path takes eight bytes at once: the first clear top bit is where the integer ends, three shifts close the gaps
-    /// that the top bits leave. It has no branch on the length, which in real data changes from value to value.
+    /// The fast path takes eight bytes at once: the first clear top bit is where the integer ends, three shifts close
+    /// the gaps that the top bits leave. It has no branch on the length, which in real data changes from value to
+    /// value.
     #[inline(always)]
     fn varint(&mut self, what: &'static str) -> Fallible<u64> {
         const TOP_BITS: u64 = 0x8080_8080_8080_8080;
@@ -255,8 +257,8 @@ fn zigzag(raw: u64) -> i64 {
 
 /// The blocks of one array or map.
 ///
-/// A block that announces more items than bytes are left is refused before its first item, and the size that a block may
-/// announce is checked after its last.
+/// A block that announces more items than bytes are left is refused before its first item, and the size that a block
+/// may announce is checked after its last.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     open: Option<Announced>,

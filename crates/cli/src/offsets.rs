@@ -239,7 +239,7 @@ async fn moved(config: &Config, args: &MoveArgs, wanted: Change) -> Result<ExitC
     }
     eprintln!(
         "{}",
-        match (nothing, args.execute) {
+        match (nothing && changed.warnings.is_empty(), args.execute) {
             (true, _) => "nothing to move",
             (false, true) => "done",
             (false, false) => "dry run: nothing was changed; repeat it with --execute",

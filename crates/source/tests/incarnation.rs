@@ -24,6 +24,32 @@ fn no_record_of_the_new_topic_is_handed_over() {
     }
 }
 
+/// Each answer about the topic makes the source drop what it holds, ask, and go back to its own positions.
+#[test]
+fn a_flood_of_answers_about_the_topic_loses_and_doubles_nothing() {
+    for cluster in clusters() {
+        let topic = cluster.topic(3);
+        let mut config = config(&cluster, &topic);
+        config.client.properties.insert("topic.metadata.refresh.interval.ms".into(), "50".into());
+        let table = Shared::default();
+        let running = start(config, &table);
+        let feeder = cluster.producer();
+        for round in 0..200 {
+            for partition in 0..3 {
+                feeder.numbers(&topic, partition, round * 50, 50);
+            }
+        }
+        until("all rows", || lock(&table).total() == 30_000);
+        running.stop().unwrap();
+        let table = lock(&table);
+        table.assert_nothing_twice();
+        for partition in 0..3 {
+            let mine = table.rows.iter().filter(|r| r.partition == partition);
+            assert!(mine.map(|r| r.offset).eq(0..10_000));
+        }
+    }
+}
+
 /// One life of a topic and the beginning of the next. `backlog`: the source is behind when the topic goes.
 fn one(cluster: &Cluster, length: impl Fn(i64) -> i64, backlog: bool) {
     let topic = cluster.topic(1);

@@ -193,7 +193,3 @@ pub(crate) fn repeated(one: &dyn Array, rows: usize) -> Result<ArrayRef, ArrowEr
 pub(crate) fn silver_type(name: &str) -> Option<DataType> {
     silver_schema().field_with_name(name).ok().map(|field| field.data_type().clone())
 }
-
-#[cfg(test)]
-#[path = "projection/tests.rs"]
-mod tests;

@@ -281,7 +281,3 @@ fn texts(expression: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<Vec<O
     let shown = ArrayFormatter::try_new(&values, &FormatOptions::new())?;
     Ok((0..values.len()).map(|row| values.is_valid(row).then(|| shown.value(row).to_string())).collect())
 }
-
-#[cfg(test)]
-#[path = "rules/tests.rs"]
-mod tests;

@@ -21,8 +21,8 @@ use crate::projection::repeated;
 use crate::rules::Source;
 use crate::{Plan, Resolver};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int32Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, Int32Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    UInt32Array, new_null_array,
 };
 use arrow::compute::{concat_batches, filter};
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -125,7 +125,13 @@ impl Transformer {
     }
 
     /// Routes a prepared batch. `received_at` and `now` (µs) fill the wall-clock columns and nothing else.
-    pub fn route(&mut self, identity: &TopicIdentity, batch: &RecordBatch, received_at: i64, now: i64) -> Result<Routed> {
+    pub fn route(
+        &mut self,
+        identity: &TopicIdentity,
+        batch: &RecordBatch,
+        received_at: i64,
+        now: i64,
+    ) -> Result<Routed> {
         let broken = |e: ArrowError| Error::unknown("a batch of records cannot be routed").caused_by(e);
         let (decoded, rows, mut rejects, records) =
             self.decode(identity, batch).map_err(|e| e.at(format!("pipeline {}", self.plan.pipeline)))?;
@@ -224,7 +230,13 @@ impl Transformer {
     }
 
     /// What would become of each record of a prepared batch, in the order of the batch.
-    pub fn explain(&mut self, identity: &TopicIdentity, batch: &RecordBatch, received_at: i64, now: i64) -> Result<Vec<Fate>> {
+    pub fn explain(
+        &mut self,
+        identity: &TopicIdentity,
+        batch: &RecordBatch,
+        received_at: i64,
+        now: i64,
+    ) -> Result<Vec<Fate>> {
         (0..batch.num_rows()).map(|row| self.fate(identity, &batch.slice(row, 1), received_at, now)).collect()
     }
 
@@ -242,7 +254,8 @@ impl Transformer {
         let (message_id, outcome) = if routed.silver.num_rows() == 1 {
             let mut cells = texts(&routed.silver)?;
             let id = cells.get("message_id").cloned().flatten();
-            let named = |field: &Arc<arrow::datatypes::Field>| (field.name().clone(), cells.remove(field.name()).flatten());
+            let named =
+                |field: &Arc<arrow::datatypes::Field>| (field.name().clone(), cells.remove(field.name()).flatten());
             (id, Ok(silver_schema().fields().iter().map(named).collect()))
         } else {
             let mut cells = texts(&routed.dlq)?;

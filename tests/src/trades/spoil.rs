@@ -225,7 +225,7 @@ fn evolved_tail(trade: &RawTrade, ids: &Ids) -> Vec<u8> {
 }
 
 /// Breaks that Binance's schemas alone have a place for: a boolean that is neither, a union branch out of range, arrays and maps that lie.
-pub(super) const BINANCE_BODIES: [Break; 9] = [
+pub(super) const BINANCE_BODIES: [Break; 13] = [
     // a frame around another schema's body
     |trade, ids, _| (Some(framed(ids.plain, &trade.body(Version::Evolved))), Meaning::Undecodable),
     |trade, ids, _| (Some(framed(ids.evolved, &trade.body(Version::Plain))), Meaning::Undecodable),
@@ -233,7 +233,16 @@ pub(super) const BINANCE_BODIES: [Break; 9] = [
     |trade, ids, _| (Some(binance_end(trade, ids, &[1], &[4])), Meaning::Undecodable),
     |trade, ids, _| (Some(binance_end(trade, ids, &[1], &[1])), Meaning::Undecodable),
     |trade, ids, _| (Some(binance_end(trade, ids, &[1], &[2, 0xff])), Meaning::Undecodable),
-    // ten million tags in no bytes, a block that lies about its size, an enum out of range
+    // text that is no UTF-8 in a field of bytes, a number of 33 bits in an int, an enum beyond its symbols
+    |trade, ids, _| {
+        let mut value = framed(ids.evolved, &trade.body(Version::Evolved));
+        *value.last_mut().unwrap() = 0xff;
+        (Some(value), Meaning::Undecodable)
+    },
+    |trade, ids, _| (Some(binance_changed(trade, ids, |t| t.trade_id = 1 << 31)), Meaning::Undecodable),
+    |trade, ids, _| (Some(binance_venue(trade, ids, 2)), Meaning::Undecodable),
+    |trade, ids, _| (Some(binance_venue(trade, ids, -1)), Meaning::Undecodable),
+    // ten million tags in no bytes, blocks that lie about their size
     |trade, ids, _| (Some(binance_tags(trade, ids, &long(10_000_000))), Meaning::Undecodable),
     |trade, ids, _| {
         let mut tags = Encoder::new();
@@ -246,6 +255,25 @@ pub(super) const BINANCE_BODIES: [Break; 9] = [
         (Some(binance_tags(trade, ids, &tags.finish())), Meaning::Undecodable)
     },
 ];
+
+/// An evolved Binance body after a change of the trade.
+fn binance_changed(trade: &RawTrade, ids: &Ids, change: fn(&mut super::BinanceTrade)) -> Vec<u8> {
+    let RawTrade::Binance(t) = trade else { panic!("a Binance trade") };
+    let mut t = t.clone();
+    change(&mut t);
+    framed(ids.evolved, &RawTrade::Binance(t).body(Version::Evolved))
+}
+
+/// An evolved Binance body with another index into its enum.
+fn binance_venue(trade: &RawTrade, ids: &Ids, index: i64) -> Vec<u8> {
+    let RawTrade::Binance(t) = trade else { panic!("a Binance trade") };
+    let mut body = trade.body(Version::Evolved);
+    // the quantity stands between the enum and the tags
+    let quantity = Encoder::new().long(1).string(t.quantity.as_deref().unwrap()).finish();
+    let at = body.windows(quantity.len()).position(|w| w == quantity).unwrap();
+    body[at - 1] = long(index)[0];
+    framed(ids.evolved, &body)
+}
 
 /// A plain Binance body with these bytes for `is_buyer_maker` and `is_best_match`.
 fn binance_end(trade: &RawTrade, ids: &Ids, maker: &[u8], best: &[u8]) -> Vec<u8> {

@@ -131,6 +131,35 @@ async fn a_registry_that_is_away_at_the_start_is_waited_for_and_the_end_is_in_ti
 }
 
 #[tokio::test]
+async fn partitions_change_hands_while_the_registry_is_away() {
+    let world = World::deployed("registry-rebalance", "60s").await;
+    let World { topic, silver, proxy, deployment } = &world;
+    let mut ledger = TradeLoad::on(topic, EXCHANGE).ids(fresh_ids(topic, 0).await).count(500).bad(0).run().await;
+    let first = deployment.run().start();
+    deployment.settled(silver, &ledger, SOON).await;
+    proxy.set(Weather::Cut);
+    let load = TradeLoad::on(topic, EXCHANGE).ids(fresh_ids(topic, 1).await).count(2_000).bad(0).seed(2);
+    ledger.merge(load.run().await);
+    let asked = proxy.requests().len();
+    wait_until("the first to ask", SOON, || async { proxy.requests().len() >= asked + 2 }).await;
+
+    // what the first holds and cannot route must not keep the second from its partitions
+    let second = deployment.run().start();
+    wait_until("the second to get a partition", SOON, || async {
+        second.log().lines().any(|line| line.contains("partitions assigned") && !line.contains("\"[]\""))
+    })
+    .await;
+    assert_eq!(world.dead_letters().await, 0);
+    proxy.set(Weather::Fair);
+    let verdict = deployment.settled(silver, &ledger, SOON).await;
+    assert_eq!(verdict.dlq, 0);
+    for process in [first, second] {
+        process.terminate(Duration::from_secs(10)).await.ok();
+    }
+    deployment.settled(silver, &ledger, SOON).await;
+}
+
+#[tokio::test]
 async fn a_flood_of_unknown_ids_costs_one_grace() {
     let world = World::deployed("registry-unknown", "3s").await;
     let World { topic, silver, deployment, .. } = &world;

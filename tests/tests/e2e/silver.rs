@@ -1,9 +1,10 @@
 //! Promise: each record is in exactly one of silver and the dead letters, once, and as the contract has it.
 //!
 //! Records of every kind, under four schema ids an exchange, through bronze and silver of both exchanges in one process.
+//! `K2_TEST_TRADES` sets how many random ones (4,000 an exchange), `K2_TEST_SEED` their seed.
 
 use iceberg::spec::{FormatVersion, NestedField, TableMetadata, Transform};
-use k2_tests::trades::{Ids, Limits, Maker};
+use k2_tests::trades::{Ids, Limits, Maker, Meaning, TradeRecord};
 use k2_tests::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -37,12 +38,13 @@ const REASONS: [&str; 17] = [
 async fn every_record_is_in_exactly_one_table_as_the_contract_has_it() {
     let brokers = &services::kafka().brokers;
     let mut deployment = Deployment::local(brokers).with_schemas().set("rules.max_record", &MAX_RECORD.to_string());
+    let (count, seed) = (setting("K2_TEST_TRADES").unwrap_or(4_000), setting("K2_TEST_SEED").unwrap_or(1));
     let mut pairs = Vec::new();
     for exchange in Exchange::BOTH {
         let topic = Topic::create(brokers, &format!("silver-{}", exchange.name()), 3).await;
         let (bronze, silver) = (Pipeline::bronze_of(&topic, exchange), Pipeline::silver(&topic, exchange));
         deployment = deployment.pipeline(bronze.clone()).pipeline(silver.clone());
-        let mut ledger = TradeLoad::on(&topic, exchange).count(4_000).bad(150).run().await;
+        let mut ledger = TradeLoad::on(&topic, exchange).count(count).bad(150).seed(seed).run().await;
         let load = TradeLoad::on(&topic, exchange).seed(2);
         ledger.merge(load.send(one_of_each(exchange, &ledger)).await);
         pairs.push((bronze, silver, ledger));
@@ -74,12 +76,25 @@ async fn every_record_is_in_exactly_one_table_as_the_contract_has_it() {
     }
 }
 
-/// A record of each kind, and two on either side of the largest size.
-fn one_of_each(exchange: Exchange, like: &TradeLedger) -> Vec<k2_tests::trades::TradeRecord> {
+fn setting(name: &str) -> Option<u64> {
+    std::env::vars().find(|(key, _)| key == name)?.1.parse().ok()
+}
+
+/// A record of each kind, and some about the largest size: of those that are larger, one has no frame and one an id that
+/// nobody knows, and the contract's order decides.
+fn one_of_each(exchange: Exchange, like: &TradeLedger) -> Vec<TradeRecord> {
     let now = like.records.values().map(|record| record.timestamp_ms).max().unwrap();
     let mut maker = Maker::new(exchange, Ids::of(exchange), 2);
     let mut records = maker.one_of_each(now);
-    records.extend([maker.large(MAX_RECORD - 1_000, now), maker.large(MAX_RECORD + 1_000, now)]);
+    let (small, large) = (maker.large(MAX_RECORD - 1_000, now), maker.large(MAX_RECORD + 1_000, now));
+    let with = |first: &[u8], meaning: Meaning| {
+        let value = large.value.as_deref().unwrap();
+        let value = Some([first, &value[first.len()..]].concat());
+        TradeRecord { value, meaning, ..large.clone() }
+    };
+    let others = [with(&[1], Meaning::NoFrame), with(&[0, 0x7f], Meaning::UnknownId)];
+    records.extend(others);
+    records.extend([small, large]);
     records
 }
 

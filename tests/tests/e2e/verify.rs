@@ -76,13 +76,20 @@ pub(super) fn rewrite(path: &Path, change: impl Fn(RecordBatch) -> RecordBatch) 
             .set_statistics_enabled(EnabledStatistics::None)
             .set_offset_index_disabled(true)
             .set_key_value_metadata(Some(vec![padding]));
-        for column in ["offset", "kafka_timestamp", "ingestion_timestamp"] {
-            let column = ColumnPath::from(column);
-            properties = properties
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        for field in changed.schema().fields() {
+            let column = ColumnPath::from(field.name().as_str());
+            properties = match field.data_type() {
+                DataType::Int64 | DataType::Timestamp(..) => properties
+                    .set_column_dictionary_enabled(column.clone(), false)
+                    .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED),
+                // no two are alike
+                _ if ["raw_bytes", "raw_record", "message_id", "trade_id"].contains(&field.name().as_str()) => {
+                    properties.set_column_dictionary_enabled(column, false)
+                }
+                _ => properties,
+            };
         }
-        let properties = properties.set_column_dictionary_enabled("raw_bytes".into(), false).build();
+        let properties = properties.build();
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let mut writer = ArrowWriter::try_new_with_options(Vec::new(), changed.schema(), options).unwrap();
         writer.write(&changed).unwrap();

@@ -1,7 +1,7 @@
 //! Coverage-guided fuzzing of the decoder: `make fuzz`.
 //!
-//! The first byte of an input chooses what it is: a schema's text, a body for one of a few known pairs of schemas, or a pair that is
-//! derived from the bytes that follow and a body for it. Whatever it is,
+//! The first byte of an input chooses what it is: a schema's text, a body for one of a few known pairs of schemas, or
+//! a pair that is derived from the bytes that follow and a body for it. Whatever it is,
 //!
 //! 1. nothing panics, overflows or hangs, and memory stays within the input's size times a constant;
 //! 2. a body becomes one row or none, and what was decoded before and after it is the same as without it;
@@ -109,9 +109,10 @@ fn decode(reader: &Reader, program: &Program, body: &[u8]) -> Result<(), DecodeE
     }
     assert!(alone.memory() <= (16 << 20) + 256 * body.len(), "{} bytes of {}", alone.memory(), body.len());
 
-    // a beginning of the body in between: another failure, or another row
+    // others in between: its beginning; one that takes other branches, as far as it comes
     let half = &body[..body.len() / 2];
-    for part in [body, half, body] {
+    let other: Vec<u8> = body.iter().map(|byte| byte ^ 2).collect();
+    for part in [body, half, body, &other, body] {
         let before = among.len();
         let good = among.decode(program, part).is_ok();
         assert_eq!(among.len(), before + usize::from(good));

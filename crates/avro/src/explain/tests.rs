@@ -62,3 +62,37 @@ fn long_values_are_cut_and_so_is_the_list() {
         "byte 20002, field [19999]: a boolean is the byte 0x09, neither 0 nor 1"
     );
 }
+
+#[test]
+fn dates_and_times_say_what_they_are() {
+    let shown = |base: &str, name: &str, number: i64| {
+        let schema = Schema::parse(&format!(r#"{{"type": "{base}", "logicalType": "{name}"}}"#)).unwrap();
+        let mut raw = ((number << 1) ^ (number >> 63)).cast_unsigned();
+        let mut body = Vec::new();
+        while raw >= 0x80 {
+            body.push(u8::try_from(raw & 0x7f).unwrap() | 0x80);
+            raw >>= 7;
+        }
+        body.push(u8::try_from(raw).unwrap());
+        explain(&schema, &body).values[0].value.clone()
+    };
+    let cases = [
+        ("int", "date", 0, "0 (1970-01-01)"),
+        ("int", "date", 11_016, "11016 (2000-02-29)"),
+        ("int", "date", -719_162, "-719162 (0001-01-01)"),
+        ("int", "date", 2_932_896, "2932896 (9999-12-31)"),
+        ("int", "date", 2_932_897, "2932897"),
+        ("int", "time-millis", 86_399_999, "86399999 (23:59:59.999)"),
+        ("int", "time-millis", 86_400_000, "86400000"),
+        ("long", "timestamp-millis", 1_700_000_000_123, "1700000000123 (2023-11-14T22:13:20.123Z)"),
+        ("long", "timestamp-micros", -1, "-1 (1969-12-31T23:59:59.999999Z)"),
+        ("long", "timestamp-nanos", 1, "1 (1970-01-01T00:00:00.000000001Z)"),
+        ("long", "local-timestamp-micros", 951_868_800_000_000, "951868800000000 (2000-03-01T00:00:00.000000)"),
+        ("long", "timestamp-micros", i64::MAX, "9223372036854775807"),
+        ("long", "timestamp-millis", i64::MIN, "-9223372036854775808"),
+        ("long", "time-micros", 1_500_000, "1500000 (00:00:01.500000)"),
+    ];
+    for (base, name, number, expected) in cases {
+        assert_eq!(shown(base, name, number), expected, "{name}");
+    }
+}

@@ -1,7 +1,8 @@
 //! Schema resolution: two schemas into one program.
 //!
-//! The recursion follows the reader's columns, which are a tree no deeper than 64 levels, so a recursive or huge writer cannot
-//! run it away; what the reader does not want is not compiled at all. A pair of types and column is resolved once.
+//! The recursion follows the reader's columns, which are a tree no deeper than 64 levels, so a recursive or huge
+//! writer cannot run it away; what the reader does not want is not compiled at all. A pair of types and column is
+//! resolved once.
 
 use super::{EnumPlan, ListPlan, MapPlan, MemberPlan, Op, PlanId, Program, RecordPlan, Symbol, UnionPlan};
 use crate::error::SchemaError;
@@ -209,7 +210,8 @@ impl<'a> Resolver<'a> {
         Ok(Op::Union(plan(&mut self.program.unions, UnionPlan { branches: ops.into() })))
     }
 
-    /// A union of the reader's: the member of the writer's name or type, else the first that the writer's type is promoted to.
+    /// A union of the reader's: the member of the writer's name or type, else the first that the writer's type is
+    /// promoted to.
     fn member(&mut self, from: NodeId, slot: Slot, members: &[ColumnId]) -> Result<Op, Never> {
         let node = self.writer.graph().node(from);
         let none = || Never::new(format!("the writer's {node} resolves to no branch of the reader's union"));
@@ -246,8 +248,8 @@ fn plan<T>(plans: &mut Vec<T>, plan: T) -> PlanId {
     PlanId(u32::try_from(plans.len() - 1).unwrap_or(u32::MAX))
 }
 
-/// For each of the writer's fields which of the reader's takes it: that of its name, else the first that has it as an alias
-/// and finds none by its own name.
+/// For each of the writer's fields which of the reader's takes it: that of its name, else the first that has it as an
+/// alias and finds none by its own name.
 fn takers(from: &Record, to: &Record) -> Vec<Option<usize>> {
     let by_name: HashMap<_, _> =
         to.fields.iter().enumerate().map(|(index, field)| (field.name.as_str(), index)).collect();

@@ -1,7 +1,7 @@
 //! Schema text into a graph.
 //!
-//! serde_json refuses JSON nested deeper than 128 levels; as the parser descends with the JSON, never along names, its stack is
-//! bounded however large or recursive the schema is.
+//! serde_json refuses JSON nested deeper than 128 levels; as the parser descends with the JSON, never along names, its
+//! stack is bounded however large or recursive the schema is.
 
 use super::{Enum, Field, Fixed, Graph, Kind, Logical, Name, Node, NodeId, Record, unqualified};
 use crate::error::SchemaError;

@@ -90,3 +90,13 @@ fn memory_of_refused_records_is_given_back() {
     }
     assert!(explain(&Schema::parse(&one_field(ty)).unwrap(), &body).failure.is_some());
 }
+
+/// Programs are shared by pipelines, decoders move between threads.
+#[test]
+fn all_may_cross_threads() {
+    fn crosses<T: Send + Sync>() {}
+    crosses::<Schema>();
+    crosses::<k2_avro::Reader>();
+    crosses::<k2_avro::Program>();
+    crosses::<Decoder>();
+}

@@ -24,8 +24,8 @@ pub(crate) fn mutate(body: &mut Vec<u8>, dice: &mut Dice) {
     }
 }
 
-/// What apache-avro refuses too. It takes 65-bit varints, bytes behind the end, wrong block sizes; a missing boolean, string or branch
-/// it takes for null; and it has no limit of depth or items.
+/// What apache-avro refuses too. It takes 65-bit varints, bytes behind the end, wrong block sizes; a missing boolean,
+/// string or branch it takes for null; and it has no limit of depth or items.
 fn refused_by_all(problem: &Problem) -> bool {
     matches!(
         problem,

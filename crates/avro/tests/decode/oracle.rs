@@ -93,9 +93,9 @@ proptest! {
     }
 }
 
-/// Whether what we refuse and apache-avro reads is ours to refuse: too many items of no bytes; two logical types that are not the same;
-/// two types of which neither is the other nor promoted to it (apache-avro narrows, in search of
-/// a branch too, and makes bytes of what it can).
+/// Whether what we refuse and apache-avro reads is ours to refuse: too many items of no bytes; two logical types that
+/// are not the same; two types of which neither is the other nor promoted to it (apache-avro narrows, in search of a
+/// branch too, and makes bytes of what it can).
 fn stricter(error: &str) -> bool {
     const MEET: [(&str, &str); 8] = [
         ("int", "long"),

@@ -366,7 +366,8 @@ impl Ty {
         }
     }
 
-    /// Of a union's struct: the short name of the type. Named types are checked by position, their names differ by place.
+    /// Of a union's struct: the short name of the type. Named types are checked by position, their names differ by
+    /// place.
     fn member_name(&self) -> String {
         if self.is_named() { "?".to_owned() } else { self.base().to_owned() }
     }

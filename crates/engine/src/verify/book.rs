@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k2_model::{Error, Partition, Result};
 use roaring::RoaringTreemap;
 use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
 
 /// Files read at a time: opening them is most of the wait.
 const FILES_AT_ONCE: usize = 6;
@@ -28,6 +29,7 @@ pub(super) struct Book<'a> {
     pub(super) twins: Offsets,
     known: Incarnations,
     rows: u64,
+    seconds: f64,
     bytes: u64,
     recorded: u64,
     all_read: bool,
@@ -81,6 +83,7 @@ impl<'a> Book<'a> {
             offsets: Offsets::new(),
             twins: Offsets::new(),
             rows: 0,
+            seconds: 0.0,
             bytes: 0,
             recorded: 0,
             all_read: true,
@@ -101,6 +104,7 @@ impl<'a> Book<'a> {
 
     /// Reads the keys of every file, a few files at a time, and enters them in the order of their commits.
     pub(super) async fn read_files(&mut self, watch: &Watch) -> Result<()> {
+        let started = Instant::now();
         let (subject, known) = (self.subject, self.known.clone());
         let known = &known;
         let of = u64::try_from(subject.entries.len()).unwrap_or(u64::MAX);
@@ -122,7 +126,9 @@ impl<'a> Book<'a> {
             done += 1;
             watch(Progress { table: self.name, phase: Phase::Files, done, of, rows: self.rows });
         }
-        self.name_the_twins().await
+        self.name_the_twins().await?;
+        self.seconds = started.elapsed().as_secs_f64();
+        Ok(())
     }
 
     fn enter(&mut self, entry: &Entry, facts: Facts) {
@@ -313,7 +319,7 @@ impl<'a> Book<'a> {
         Ok(())
     }
 
-    /// The report of the table, without the time it took.
+    /// The report of the table.
     pub(super) fn close(self, pipelines: Vec<String>) -> TableReport {
         let partitions: BTreeSet<_> = self
             .offsets
@@ -350,7 +356,7 @@ impl<'a> Book<'a> {
             bytes: self.bytes,
             snapshots: self.history.snapshots,
             partitions: partitions.len(),
-            seconds: 0.0,
+            seconds: self.seconds,
             checks,
             notes,
         }

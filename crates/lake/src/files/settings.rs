@@ -4,7 +4,7 @@ use crate::contract::property;
 use arrow::datatypes::{DataType, Schema as ArrowSchema};
 use iceberg::spec::TableMetadata;
 use k2_model::{Error, Result};
-use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use std::collections::HashMap;
@@ -32,9 +32,11 @@ pub(super) fn writer_properties(table: &TableMetadata, schema: &ArrowSchema) -> 
             DataType::Binary if field.name() == "raw_bytes" || field.name() == "raw_record" => builder
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_statistics_enabled(column, EnabledStatistics::None),
-            DataType::Int64 | DataType::Timestamp(..) => builder
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED),
+            // plain: deltas would be smaller by a byte a row, but Iceberg's vectorized reader in Spark knows them only
+            // since 1.10, and a dictionary costs time and makes most of these larger
+            DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..) => {
+                builder.set_column_dictionary_enabled(column, false)
+            }
             DataType::Utf8 if UNIQUE_TEXTS.contains(&field.name().as_str()) => {
                 builder.set_column_dictionary_enabled(column, false)
             }

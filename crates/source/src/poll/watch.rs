@@ -20,9 +20,8 @@ const SOON: Duration = Duration::from_secs(1);
 const URGENT: Duration = Duration::from_millis(200);
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to look for a broker that is up, before a question goes where librdkafka sends it by itself. The thread that
-/// polls waits for it.
-const LOOK_AROUND: Duration = Duration::from_millis(300);
+/// How long to look for a broker that is up. The thread that polls waits for it.
+const ANYONE: Whom = Whom::Anyone(Duration::from_millis(300));
 /// So often in a row, and [`SOON`] apart, the topic has to be missing before that is believed: brokers that start say so too.
 const MISSING: u32 = 4;
 
@@ -34,8 +33,8 @@ pub(super) struct Watch {
     next: Instant,
     /// When it may be asked for although it is not time.
     urgent: Option<Instant>,
-    /// The broker that answered last.
-    broker: Option<i32>,
+    /// Who answered last, or is to be looked for.
+    whom: Whom,
     missing: u32,
     missed: Option<Instant>,
     warned: bool,
@@ -54,7 +53,7 @@ impl Watch {
             since: now,
             next: now + SOON,
             urgent: None,
-            broker: None,
+            whom: ANYONE,
             missing: 0,
             missed: None,
             warned: false,
@@ -74,12 +73,12 @@ impl Watch {
 
     /// Whom to ask: who answered last, if anybody did.
     pub(super) fn whom(&self) -> Whom {
-        self.broker.map_or(Whom::Anyone(LOOK_AROUND), Whom::Broker)
+        self.whom
     }
 
-    /// Whether a broker answered a question for the topic.
+    /// Whether the one who was asked for the topic answered; none: the controller.
     pub(super) fn answered(&mut self, broker: Option<i32>, well: bool) {
-        self.broker = broker.filter(|_| well);
+        self.whom = if well { broker.map_or(Whom::Controller, Whom::Broker) } else { ANYONE };
     }
 
     /// An error that librdkafka goes on from by itself.

@@ -20,7 +20,8 @@ struct World {
 impl World {
     fn right() -> Self {
         let mut maker = Maker::new(Exchange::Kraken, Ids::of(Exchange::Kraken), 1);
-        let at = now() / 1000;
+        let time = now();
+        let at = time / 1000;
         let good = [maker.in_version(Version::Plain, at), maker.in_version(Version::Evolved, at)];
         let mut bad = maker.in_version(Version::Plain, at);
         (bad.value, bad.meaning) = (None, crate::trades::Meaning::NoFrame);
@@ -34,7 +35,7 @@ impl World {
             records,
         };
         let silver = (0..2).map(|offset| match ledger.fate(0, offset, &Limits::default()) {
-            Some(Fate::Silver(row)) => StoredSilver { row: *row, validated: now(), ingested: now() },
+            Some(Fate::Silver(row)) => StoredSilver { row: *row, validated: time, ingested: time },
             other => panic!("{other:?}"),
         });
         let silver = silver.collect();
@@ -43,11 +44,11 @@ impl World {
             raw_record: None,
             error_reason: "tombstone".into(),
             error_type: "deserialization".into(),
-            error_timestamp: now(),
+            error_timestamp: time,
             bronze_source: "bronze_kraken_trades".into(),
             kafka_offset: 2,
             schema_id: None,
-            dlq_date: i32::try_from(now() / DAY).unwrap(),
+            dlq_date: i32::try_from(time / DAY).unwrap(),
             message_id: ledger.place(0, 2).message_id(),
             kafka_topic: "t".into(),
             kafka_partition: 0,
@@ -56,7 +57,7 @@ impl World {
             error_detail: None,
             rules_version: "r".into(),
             status: "open".into(),
-            ingestion_timestamp: now() - 1,
+            ingestion_timestamp: time - 1,
         };
         Self { ledger, silver, dlq: vec![letter], next: 3 }
     }

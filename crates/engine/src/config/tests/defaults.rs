@@ -128,8 +128,14 @@ fn every_example_is_valid() {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let file = Some((path.display().to_string(), text));
-        if let Err(errors) = Config::load(&Sources { file, ..Sources::default() }) {
-            panic!("{errors}");
+        let config = match Config::load(&Sources { file, ..Sources::default() }) {
+            Ok(config) => config,
+            Err(errors) => panic!("{errors}"),
+        };
+        for pipeline in config.enabled() {
+            let Some(silver) = pipeline.silver() else { continue };
+            let definition = crate::connect::definition(&config, pipeline, silver).unwrap();
+            k2_transform::Plan::compile(&definition).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         }
         seen += 1;
     }

@@ -15,7 +15,9 @@
 //! applied, and be lost; therefore no pipeline starts on such a pair ([`check_agreement`](crate::offsets::check_agreement)),
 //! and the command, repeated, does what is left.
 //!
-//! Not to be seen: a process that was stopped in the middle of a commit to the DLQ table, and that wakes up after all this.
+//! Best with the pipeline stopped. One that is in the middle of putting rejects into the DLQ table while all this happens may
+//! put them there after step 4, a second time. The DLQ table then stands beyond silver: the pipeline halts, `k2 verify` names
+//! the rejects that are there twice, and the command, repeated, ends it.
 
 use super::{Change, Changed, DlqMoves, Wanted, as_table, at, warnings};
 use crate::verify::grouped;
@@ -74,9 +76,10 @@ impl<'a> Both<'a> {
             Some(table) => self.was_rolled_back(table.metadata()),
             None => false,
         };
+        let mut found = Moves::new();
         if execute && rolled_back {
             let refound = |table: &TableMetadata, state| as_table(self.wanted.pipeline, table, state, Links::Advance);
-            self.dlq.set_position(self.wanted.replaces_broken(), refound).await?;
+            found = self.dlq.set_position(self.wanted.replaces_broken(), refound).await?;
         }
         let mut changed = self.plan(dlq.as_ref(), rolled_back).await?;
         if !execute {
@@ -85,10 +88,9 @@ impl<'a> Both<'a> {
         let (moved, after) = self.move_silver().await?;
         changed.moves = moved;
         if let Some(planned) = &mut changed.dlq {
-            let lowered = self.lower_dlq(after.as_ref()).await?;
-            if !lowered.is_empty() {
-                planned.moves = lowered;
-            }
+            // what has happened, not what was planned
+            planned.moves = found;
+            planned.moves.extend(self.lower_dlq(after.as_ref()).await?);
         }
         Ok(changed)
     }

@@ -21,12 +21,15 @@ pub(crate) struct TopicFacts {
     pub(crate) readable: Option<bool>,
 }
 
-/// Which broker is asked. Any one can describe a topic; the controller, which librdkafka would ask, may be away.
+/// Which broker is asked. Any one can describe a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whom {
     /// This one.
     Broker(i32),
-    /// One that is up; the call looks for it so long.
+    /// The controller, as librdkafka does by itself; it may be away.
+    Controller,
+    /// One that is up; the call looks for it so long, and asks the controller if it finds none. The search is a question too:
+    /// what a slow broker answers to it later counts as an answer of its own.
     Anyone(Duration),
 }
 
@@ -81,6 +84,7 @@ impl Client {
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
         let broker = match whom {
             Whom::Broker(id) => Some(id),
+            Whom::Controller => None,
             Whom::Anyone(wait) => self.broker_that_answers(topic, wait),
         };
         if let Some(id) = broker {

@@ -139,6 +139,9 @@ fn an_unknown_id_may_become_known() {
     assert_eq!(routing.outcome(value.clone()).reason(), "unknown_schema_id");
     let schema = crate::asset("config/schemas/1-binance_raw_trade.avsc").unwrap().text;
     std::fs::write(routing.folder.path().join("77.avsc"), schema).unwrap();
+    // a resolver asks again after a while; a new one does so at once
+    let schemas = crate::Schemas::folder(routing.folder.path().to_str().unwrap()).unwrap();
+    routing.transformer.resolver = Resolver::new(schemas, std::time::Duration::ZERO, "silver-binance");
     assert_eq!(routing.outcome(value).reason(), "silver");
 }
 

@@ -453,7 +453,7 @@ fn kraken() -> Vec<Case> {
     ] {
         cases.kraken(format!("pair {pair:?}"), |t| t.pair = Some(pair.to_owned()), "silver");
     }
-    for pair in ["", " ", "\t \n", "/", "//", "/USD", "XBT/", "//USD", "A//"] {
+    for pair in ["", " ", "\t \n", "/", "//", "/USD", "XBT/", "//USD", "A//", " / ", "/ /"] {
         cases.kraken(format!("pair {pair:?}"), |t| t.pair = Some(pair.to_owned()), "symbol_required");
     }
     cases.kraken("a seller", |t| t.side = Some("s".to_owned()), "silver");
@@ -714,6 +714,18 @@ fn symbols_and_currencies() {
         let outcome = routing.outcome(trade.body().framed(1));
         assert_eq!((outcome.get("symbol"), outcome.get("currency")), (Some(symbol), Some(currency)), "{symbol}");
     }
+}
+
+/// As text, an empty list and a list of one empty text look alike.
+#[test]
+fn trade_conditions_of_an_empty_order_type_are_one_empty_text() {
+    let mut routing = Routing::of("kraken");
+    let value = Kraken { order_type: String::new(), ..Kraken::default() }.body().framed(2);
+    let routed = routing.route(&fixture::batch(&[Raw::of(Some(value))]));
+    let conditions = routed.silver.column_by_name("trade_conditions").unwrap().as_list::<i32>().value(0);
+    assert_eq!((conditions.len(), conditions.as_string::<i32>().value(0)), (1, ""));
+    let routed = Routing::of("binance").route(&fixture::batch(&[Raw::of(Some(Binance::default().body().framed(1)))]));
+    assert_eq!(routed.silver.column_by_name("trade_conditions").unwrap().as_list::<i32>().value(0).len(), 0);
 }
 
 #[test]
