@@ -29,3 +29,8 @@ pub use proxy::{CatalogProxy, Fault, Link, TcpProxy, Weather, WebProxy};
 pub use topic::Topic;
 pub use trades::{Exchange, TradeLedger, TradeLoad};
 pub use wait::{wait_for, wait_until};
+
+/// A setting of a test run from the environment, `K2_TEST_…`; none if it is not there or does not parse.
+pub fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::vars().find(|(key, _)| key == name)?.1.parse().ok()
+}

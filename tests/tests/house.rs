@@ -13,8 +13,8 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("transform", &["model", "avro"]),
     ("lake", &["model"]),
     ("query", &["model", "lake"]),
-    ("engine", &["model", "source", "transform", "lake"]),
-    ("cli", &["model", "source", "avro", "transform", "lake", "query", "engine"]),
+    ("engine", &["model", "source", "avro", "transform", "lake"]),
+    ("cli", &["model", "source", "transform", "lake", "query", "engine"]),
 ];
 
 fn rooms() -> BTreeSet<String> {

@@ -25,9 +25,12 @@ fn it_proves_its_point_twice_in_a_row() {
         let output = demo(folder.path(), "4").output().unwrap();
         let said = text(&output);
         assert_eq!(output.status.code(), Some(0), "{said}");
-        for expected in
-            ["kill -9 of pid", "k2 run started again", "all promises hold", "Nothing lost, nothing doubled, nothing in the wrong place."]
-        {
+        for expected in [
+            "kill -9 of pid",
+            "k2 run started again",
+            "all promises hold",
+            "Nothing lost, nothing doubled, nothing in the wrong place.",
+        ] {
             assert!(said.contains(expected), "{expected:?} is missing in\n{said}");
         }
         assert!(said.contains(&format!("here/{run}")), "{said}");

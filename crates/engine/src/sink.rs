@@ -141,6 +141,10 @@ struct Sink<L: Lane> {
 /// rows, within a second.
 const FIRST_COMMIT: Duration = Duration::from_millis(200);
 
+/// For the last commit after the source has failed, before the failure is told: others still have to drain, and all of it
+/// has to end within 10 s.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// What to do after an event.
 enum Flow {
     Continue,
@@ -166,7 +170,7 @@ impl<L: Lane> Sink<L> {
             let due = self.pending.as_ref().map(|p| p.since + interval);
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return self.drain().await,
+                () = stop.cancelled() => return self.drain(DRAIN.mul_f32(0.9)).await,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     if bounded(stop, self.commit()).await?.is_none() {
                         return Ok(());
@@ -184,9 +188,9 @@ impl<L: Lane> Sink<L> {
     }
 
     /// Stops intake and commits what is pending, within the bound. What is in the channel will be read again.
-    async fn drain(&mut self) -> Result<()> {
+    async fn drain(&mut self, bound: Duration) -> Result<()> {
         (self.desk.commands)(Command::Stop);
-        match timeout(DRAIN.mul_f32(0.9), self.commit()).await {
+        match timeout(bound, self.commit()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(pipeline = %self.desk.pipeline, %error, "last commit failed; its records will be read again")
@@ -241,7 +245,7 @@ impl<L: Lane> Sink<L> {
             Event::Ended(Ok(())) => return Err(Error::unknown("the source ended although nobody asked it to")),
             Event::Ended(Err(error)) => {
                 // what was handed over is sound, and of a topic that was deleted it is the last copy
-                self.drain().await?;
+                self.drain(LAST_WORD).await?;
                 return Err(error);
             }
         }

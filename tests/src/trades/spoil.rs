@@ -224,7 +224,8 @@ fn evolved_tail(trade: &RawTrade, ids: &Ids) -> Vec<u8> {
     framed(ids.evolved, &changed)
 }
 
-/// Breaks that Binance's schemas alone have a place for: a boolean that is neither, a union branch out of range, arrays and maps that lie.
+/// Breaks that Binance's schemas alone have a place for: a boolean that is neither, a union branch out of range,
+/// an enum beyond its symbols, arrays that lie.
 pub(super) const BINANCE_BODIES: [Break; 13] = [
     // a frame around another schema's body
     |trade, ids, _| (Some(framed(ids.plain, &trade.body(Version::Evolved))), Meaning::Undecodable),

@@ -102,7 +102,3 @@ async fn at_every_named_point() {
     settle(&deployment, &pipeline, &ledger).await;
     last.terminate(Duration::from_secs(10)).await.ok();
 }
-
-fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
-    std::env::vars().find(|(key, _)| key == name)?.1.parse().ok()
-}

@@ -76,10 +76,6 @@ async fn every_record_is_in_exactly_one_table_as_the_contract_has_it() {
     }
 }
 
-fn setting(name: &str) -> Option<u64> {
-    std::env::vars().find(|(key, _)| key == name)?.1.parse().ok()
-}
-
 /// A record of each kind, and some about the largest size: of those that are larger, one has no frame and one an id that
 /// nobody knows, and the contract's order decides.
 fn one_of_each(exchange: Exchange, like: &TradeLedger) -> Vec<TradeRecord> {

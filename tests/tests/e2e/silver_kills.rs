@@ -144,7 +144,3 @@ async fn at_every_named_point() {
     four.settle(loads, kills).await;
     last.terminate(Duration::from_secs(10)).await.ok();
 }
-
-fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
-    std::env::vars().find(|(key, _)| key == name)?.1.parse().ok()
-}

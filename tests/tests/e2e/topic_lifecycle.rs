@@ -31,7 +31,7 @@ async fn created_again_with_more_records() {
 }
 
 async fn rounds(salt: u64, new: impl Fn(u64) -> u64) {
-    let seed: u64 = std::env::var("K2_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_123);
+    let seed: u64 = setting("K2_TEST_SEED").unwrap_or(20_261_123);
     let mut rng = StdRng::seed_from_u64(seed ^ salt);
     for round in 0..ROUNDS {
         // in turn: a steady flow, and a backlog that K2 is in the middle of

@@ -326,7 +326,7 @@ async fn a_silver_commit_without_rows_carries_position_rules_and_intent() {
         let second = dlq.item("a", TOPIC, &[(0, 3..4)]).await;
         let outcome = decide_in_silver(&gate, &second, vec![first.2.batch]).await;
         assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
-        assert_eq!(gate.head().await.unwrap().1.unwrap().intents, [second.2.clone()]);
+        assert_eq!(gate.head().await.unwrap().1.unwrap().intents, std::slice::from_ref(&second.2));
     }
 }
 
