@@ -105,7 +105,7 @@ pub struct Registry {
     pub urls: Vec<Uri>,
     /// Who asks.
     pub auth: RegistryAuth,
-    /// Certificates (PEM) to trust beside those of the system.
+    /// Certificates (PEM) to trust beside the public ones that come with K2.
     pub ca_file: Option<String>,
     /// For a connection.
     pub connect_timeout: Duration,

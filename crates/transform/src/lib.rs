@@ -1,8 +1,10 @@
 //! Raw Kafka records into silver rows and DLQ rows. Pure but for the schema registry.
 //!
+//! ```text
 //!     value ─► frame ─► Avro ─► SQL projection ─► rules ─► silver row
 //!                │        │           │             └────► DLQ row, with the first reason in the contract's order
 //!                └────────┴───────────┴──────────────────► DLQ row
+//! ```
 //!
 //! What a pipeline does is configuration - an Avro reader schema, a SELECT, a list of rules - and is compiled once into a
 //! [`Plan`]. A [`Transformer`] applies it to batches, column by column; there is no heap object per record. Not here: Kafka,

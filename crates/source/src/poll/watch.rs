@@ -21,7 +21,9 @@ const URGENT: Duration = Duration::from_millis(200);
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to look for a broker that is up. The thread that polls waits for it.
-const ANYONE: Whom = Whom::Anyone(Duration::from_millis(300));
+const LOOK: Duration = Duration::from_millis(300);
+/// How long at most, after searches in vain: the broker may be slow rather than away, and the controller out of reach.
+const LONG_LOOK: Duration = Duration::from_secs(3);
 /// So often in a row, and [`SOON`] apart, the topic has to be missing before that is believed: brokers that start say so too.
 const MISSING: u32 = 4;
 
@@ -35,6 +37,8 @@ pub(super) struct Watch {
     urgent: Option<Instant>,
     /// Who answered last, or is to be looked for.
     whom: Whom,
+    /// How long the next search may take.
+    look: Duration,
     missing: u32,
     missed: Option<Instant>,
     warned: bool,
@@ -53,7 +57,8 @@ impl Watch {
             since: now,
             next: now + SOON,
             urgent: None,
-            whom: ANYONE,
+            whom: Whom::Anyone(LOOK),
+            look: LOOK,
             missing: 0,
             missed: None,
             warned: false,
@@ -78,7 +83,8 @@ impl Watch {
 
     /// Whether the one who was asked for the topic answered; none: the controller.
     pub(super) fn answered(&mut self, broker: Option<i32>, well: bool) {
-        self.whom = if well { broker.map_or(Whom::Controller, Whom::Broker) } else { ANYONE };
+        self.look = if well { LOOK } else { (self.look * 3).min(LONG_LOOK) };
+        self.whom = if well { broker.map_or(Whom::Controller, Whom::Broker) } else { Whom::Anyone(self.look) };
     }
 
     /// An error that librdkafka goes on from by itself.

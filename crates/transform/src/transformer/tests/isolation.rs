@@ -56,7 +56,10 @@ fn a_condition_that_fails_costs_its_record_alone_and_only_if_no_rule_came_before
 
 #[test]
 fn a_null_that_no_rule_minds_is_rejected_where_a_value_must_be() {
-    let definition = edited("symbol,", "CASE WHEN symbol <> 'ETHBTC' THEN symbol END AS symbol,");
+    let definition = edited(
+        "join_text('BINANCE-', trade_id) AS trade_id",
+        "CASE WHEN symbol <> 'ETHBTC' THEN join_text('BINANCE-', trade_id) END AS trade_id",
+    );
     let outcomes = Routing::with(&definition).outcomes(&trades(&[
         |_| {},
         |t| t.symbol = Some("ETHBTC".to_owned()),
@@ -65,7 +68,7 @@ fn a_null_that_no_rule_minds_is_rejected_where_a_value_must_be() {
     ]));
     let reasons: Vec<_> = outcomes.iter().map(Outcome::reason).collect();
     assert_eq!(reasons, ["silver", "projection_failed", "price_is_null", "silver"]);
-    assert!(outcomes[1].get("error_detail").unwrap().contains("symbol"));
+    assert!(outcomes[1].get("error_detail").unwrap().contains("trade_id"));
 
     let definition = edited("'BINANCE' AS exchange", "CAST(NULL AS VARCHAR) AS exchange");
     let outcomes = Routing::with(&definition).outcomes(&trades(&[|_| {}, |t| t.price = None]));
