@@ -1,6 +1,6 @@
 //! Trades as the feed handlers send them, and what must become of each: the truth for silver and the dead letters.
 //!
-//! [`Maker`] makes records of every kind, good and bad, as bytes in Confluent's frame; [`reference`] says from the
+//! [`Maker`] makes records of every kind, good and bad, as bytes in Confluent's frame; [`mod@reference`] says from the
 //! contract alone, which row or which reason each must end as; [`TradeLoad`] sends them and keeps a [`TradeLedger`] of
 //! what the broker took. Written from the contract's text word by word and sharing nothing with `k2-transform`, so that
 //! a disagreement shows.
