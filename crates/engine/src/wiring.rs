@@ -51,6 +51,10 @@ const START_BOUND: Duration = Duration::from_secs(10);
 
 /// How long a catalog may fail to answer before the start is called off.
 const OPEN_BOUND: Duration = Duration::from_secs(60);
+/// How long a sink may take to tell that its source has ended.
+const NOTICED: Duration = Duration::from_secs(4);
+/// How often the sources are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the consumers may take to leave their groups at the end.
 const CLOSE_BOUND: Duration = Duration::from_millis(1800);
 
@@ -193,7 +197,34 @@ fn source(shared: &mut Shared<'_>, pipeline: &Pipeline, events: mpsc::Sender<Eve
     let settings = connect::source(shared.config, pipeline, shared.prefetch, shared.running.finite);
     let source = Arc::new(k2_source::spawn(settings, shared.budget.clone(), events)?);
     shared.running.sources.push(Arc::clone(&source));
+    let supervisor = &mut shared.running.supervisor;
+    let watched = unnoticed_end(Arc::clone(&source), shared.running.finite, supervisor.token());
+    supervisor.spawn(format!("source {}", pipeline.name), watched);
     Ok(source)
+}
+
+/// Fails when the source has ended and its pipeline takes no notice, because it waits for a registry, a store or a catalog that
+/// is no help. Its sink tells the end itself as a rule, with what it could still commit.
+async fn unnoticed_end(source: Arc<SourceHandle>, finite: bool, stop: CancellationToken) -> Result<()> {
+    // the end of finite work must not wait for this
+    let pause = if finite { LOOK_EVERY / 25 } else { LOOK_EVERY };
+    let mut ended = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+        match source.ended() {
+            // asked to, by a sink that has done its work, or that has failed and tells why
+            Some(Ok(())) if finite => return Ok(()),
+            None | Some(Ok(())) => {}
+            Some(Err(error)) => {
+                if ended.get_or_insert_with(tokio::time::Instant::now).elapsed() >= NOTICED {
+                    return Err(error);
+                }
+            }
+        }
+    }
 }
 
 /// What the sink of a pipeline works with.

@@ -5,11 +5,11 @@ use crate::native::Waker;
 use crate::outbox::Outbox;
 use crate::poll::Poller;
 use crate::{SourceConfig, config};
-use k2_model::{Budget, Command, Error, Event, Result};
+use k2_model::{Budget, Class, Command, Error, Event, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) paused: AtomicBool,
     pub(crate) assigned: AtomicUsize,
     pub(crate) queued: AtomicUsize,
+    /// Set when the source has ended, before anybody has taken notice: why, with the error's class; none: it was asked to.
+    pub(crate) ended: OnceLock<Option<(Class, String)>>,
 }
 
 /// What a source has done so far and where it stands.
@@ -53,6 +55,13 @@ impl std::fmt::Debug for SourceHandle {
 }
 
 impl SourceHandle {
+    /// How the source has ended, as soon as it has: [`Event::Ended`] waits in the channel behind what came before it, and whoever
+    /// reads there may be waiting for something else.
+    pub fn ended(&self) -> Option<Result<()>> {
+        let why = self.stats.ended.get()?;
+        Some(why.as_ref().map_or(Ok(()), |(class, text)| Err(Error::new(*class, text.clone()))))
+    }
+
     /// Tells the source something. Never blocks. Nobody hears it once the source ended.
     pub fn send(&self, command: Command) {
         if self.commands.send(command).is_ok() {
@@ -104,17 +113,21 @@ pub fn spawn(config: SourceConfig, budget: Budget, events: tokio::sync::mpsc::Se
     let waker = poller.waker();
     let thread = std::thread::Builder::new()
         .name(format!("k2-source-{}", config.topic))
-        .spawn(move || run(poller, &events))
+        .spawn({
+            let stats = Arc::clone(&stats);
+            move || run(poller, &events, &stats)
+        })
         .map_err(|e| Error::retry("cannot start the thread of a source").caused_by(e))?;
     Ok(SourceHandle { commands, waker, stats, thread })
 }
 
 /// The life of the thread. The end is told in any case, a panic included.
-fn run(mut poller: Poller, events: &tokio::sync::mpsc::Sender<Event>) {
+fn run(mut poller: Poller, events: &tokio::sync::mpsc::Sender<Event>, stats: &Counters) {
     let result = catch_unwind(AssertUnwindSafe(|| poller.run()))
         .unwrap_or_else(|_| Err(Error::unknown("the thread of the source panicked")));
     let left = catch_unwind(AssertUnwindSafe(|| poller.leave())).unwrap_or(false);
     tracing::debug!(left_group = left, "the source ended");
+    let _ = stats.ended.set(result.as_ref().err().map(|e| (e.class(), e.to_string())));
     // the sink drains until it sees this; if it is gone, nobody has to know
     let _ = events.blocking_send(Event::Ended(result));
     // joins librdkafka's threads, which may take a moment; nobody waits for that

@@ -159,6 +159,25 @@ async fn partitions_change_hands_while_the_registry_is_away() {
     deployment.settled(silver, &ledger, SOON).await;
 }
 
+/// The end of the source waits in the channel behind the batch that waits for the registry; nothing may die unnoticed.
+#[tokio::test]
+async fn a_topic_that_is_deleted_while_the_registry_is_away_ends_the_process() {
+    let world = World::deployed("registry-deleted", "60s").await;
+    let World { topic, silver, proxy, deployment } = &world;
+    let ledger = TradeLoad::on(topic, EXCHANGE).ids(fresh_ids(topic, 0).await).count(500).bad(0).run().await;
+    let process = deployment.run().start();
+    deployment.settled(silver, &ledger, SOON).await;
+    proxy.set(Weather::Cut);
+    TradeLoad::on(topic, EXCHANGE).ids(fresh_ids(topic, 1).await).count(2_000).bad(0).seed(2).run().await;
+    let asked = proxy.requests().len();
+    wait_until("the registry to be asked", SOON, || async { proxy.requests().len() >= asked + 2 }).await;
+
+    topic.delete().await;
+    let exit = process.wait(Duration::from_secs(60)).await;
+    assert_eq!(exit.code, Some(3), "it said: {}", exit.log);
+    assert!(exit.log.contains("source silver-binance") && exit.log.contains("deleted"), "it said: {}", exit.log);
+}
+
 #[tokio::test]
 async fn a_flood_of_unknown_ids_costs_one_grace() {
     let world = World::deployed("registry-unknown", "3s").await;
