@@ -33,5 +33,6 @@ run_broker() {
   wait_for kafka started
 }
 # A random cluster id in the form that Kafka expects.
-cluster_id() { head -c16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '='; }
+# 22 characters; the first is no "-", which the formatter would take for an option
+cluster_id() { printf 'K%s' "$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' | cut -c2-)"; }
 started() { grep -q 'Kafka Server started' "$DIR/kafka.log"; }
