@@ -131,8 +131,22 @@ pub fn validate_property(key: &str, value: &str) -> Result<()> {
             .caused_by(failure)
             .fix("see librdkafka's CONFIGURATION.md for its properties and their values")
             .at("kafka.properties")
-    })
+    })?;
+    if key == REFRESH && value.trim().parse().is_ok_and(|ms: i64| (0..REFRESH_LEAST).contains(&ms)) {
+        return Err(Error::config(format!("the Kafka property {key} = {value} would starve reading"))
+            .fix(format!(
+                "set it to {REFRESH_LEAST} or more: after each such answer K2 makes sure that the topic is still the same, and \
+                 reads on from its own position"
+            ))
+            .at("kafka.properties"));
+    }
+    Ok(())
 }
+
+/// Each of these answers costs what has been fetched ahead (docs/adr/0008).
+const REFRESH: &str = "topic.metadata.refresh.interval.ms";
+/// Milliseconds; at a tenth of it nothing is read any more.
+const REFRESH_LEAST: i64 = 500;
 
 fn pairs(list: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
     list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>().into_iter()

@@ -86,3 +86,15 @@ fn secrets_are_not_shown() {
     let shown = format!("{:?}", settings(&[("sasl.password", "hunter2")]));
     assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn a_topic_that_is_asked_for_all_the_time_would_never_be_read() {
+    for value in ["0", "50", "499"] {
+        let error = validate_property("topic.metadata.refresh.interval.ms", value).unwrap_err();
+        assert_eq!(error.class(), Class::Config);
+        assert!(error.to_string().contains("500 or more"), "{error}");
+    }
+    for value in ["-1", "500", "300000"] {
+        validate_property("topic.metadata.refresh.interval.ms", value).unwrap();
+    }
+}
