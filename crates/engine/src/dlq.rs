@@ -86,3 +86,7 @@ impl DlqClient {
         Ok(self.settler.head(source).await?.1)
     }
 }
+
+#[cfg(test)]
+#[path = "dlq/tests.rs"]
+mod tests;
