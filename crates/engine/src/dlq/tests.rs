@@ -45,6 +45,6 @@ async fn a_request_that_nobody_answers_is_never_taken_for_done() {
     let early = tokio::time::timeout(Duration::from_millis(50), &mut settled).await;
     assert!(early.is_err(), "the task that ended has to be named first: {early:?}");
     client.stop.cancel();
-    let error = settled.await.unwrap_err();
+    let error = tokio::time::timeout(Duration::from_secs(10), settled).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("DLQ task ended"), "{error}");
 }
